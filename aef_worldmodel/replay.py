@@ -1,0 +1,344 @@
+"""Experience: one ring of rows per world, sampled as sequences."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from aef_worldmodel.errors import UserError
+from aef_worldmodel.ring_file import BLOCK_ROWS, RingFile
+
+Fields = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+Batch = dict[str, Tensor]
+
+
+class Replay:
+    """A ring of rows for each world, from which sequences are drawn uniformly.
+
+    A row holds one value of every field, for instance a frame (3, 64, 64) uint8, the action taken
+    after it, the reward that came with it and the flags `first` and `terminal`. A sequence is
+    `length` rows in the order they were added to one world; it may cross episodes (a flag among
+    the fields marks where) but never the place where the ring is being written.
+
+    Where rows live (`storage`):
+        "disk": memory-mapped files in `directory/replay`. A million 64x64 frames are 12.3 GB, more
+            than many machines have RAM, yet the page cache serves recent rows at RAM speed, and
+            rows survive a killed process without any copying at a checkpoint.
+        "memory", "cuda": tensors in RAM or on the GPU; `flush` appends what is new to the files.
+
+    *Mutable* fields (the recurrent state that the learner refreshes) live in memory and travel
+    inside `state_dict`, so that a resumed run sees exactly the values of its checkpoint. They
+    cost `capacity * bytes` in every checkpoint: keep them in float16.
+
+    Each ring has `slack` more rows than are sampled from. Rows written after a checkpoint land
+    there first, so going back to that checkpoint loses nothing as long as at most `slack` rows a
+    world were added since. Beyond that the oldest overwritten rows are left out on loading.
+
+    Args:
+        directory: the run's folder; rows are kept in its subfolder `replay`.
+        fields: name -> (shape, dtype) of one row.
+        num_worlds: number of rings N.
+        capacity: rows that can be sampled, over all worlds.
+        slack: further rows a world, at least those added between two checkpoints.
+        storage: "disk", "memory" or "cuda" (any torch device name of a GPU).
+        mutable: names of the fields that `write` may change.
+
+    Raises:
+        UserError: the files there are damaged or hold other fields, or the disk is too small.
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> import tempfile
+        >>> fields = {"frame": ((3, 8, 8), torch.uint8), "reward": ((), torch.float32)}
+        >>> replay = Replay(tempfile.mkdtemp(), fields, num_worlds=2, capacity=100, slack=10)
+        >>> frame = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+        >>> for _ in range(5):
+        ...     replay.add({"frame": frame, "reward": torch.zeros(2)})
+        >>> len(replay), replay.sample(4, 3)["frame"].shape
+        (10, torch.Size([4, 3, 3, 8, 8]))
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        fields: Fields,
+        num_worlds: int,
+        capacity: int,
+        slack: int,
+        storage: str = "disk",
+        mutable: tuple[str, ...] = (),
+    ) -> None:
+        self.directory = Path(directory) / "replay"
+        self.fields = {name: (tuple(shape), dtype) for name, (shape, dtype) in fields.items()}
+        self.num_worlds, self.slack, self.mutable = num_worlds, slack, tuple(mutable)
+        self.window = capacity // max(num_worlds, 1)  # rows of one world that can be sampled
+        self._check_arguments(capacity)
+        self.rows = self.window + slack  # rows of one ring
+        self.device = torch.device("cpu" if storage in ("disk", "memory") else storage)
+        self.count = torch.zeros(num_worlds, dtype=torch.int64)  # rows ever added to each world
+        self.size = torch.zeros(num_worlds, dtype=torch.int64)  # of these, can be sampled
+        self._flushed = torch.zeros(num_worlds, dtype=torch.int64)
+        self._reserved = torch.zeros(num_worlds, -(-self.rows // BLOCK_ROWS), dtype=torch.bool)
+        self._prepare_directory()
+        self._open_files()
+        self.data = {name: self._column(name, storage) for name in self.fields}
+
+    # ---------------------------------------------------------------- opening
+
+    def _check_arguments(self, capacity: int) -> None:
+        if self.num_worlds < 1 or self.window < 1 or self.slack < 0:
+            raise ValueError(
+                "a replay needs at least one world, one row a world and slack >= 0; got "
+                f"num_worlds={self.num_worlds}, capacity={capacity}, slack={self.slack}"
+            )
+        unknown = set(self.mutable) - set(self.fields)
+        if unknown:
+            raise ValueError(f"mutable fields {sorted(unknown)} are not among {list(self.fields)}")
+
+    def _layout(self) -> dict:
+        fields = {n: [list(s), str(d).removeprefix("torch.")] for n, (s, d) in self.fields.items()}
+        return {"worlds": self.num_worlds, "rows": self.rows, "fields": fields}
+
+    def _prepare_directory(self) -> None:
+        path = self.directory / "layout.json"
+        if path.exists():
+            self._check_layout(path)
+            return
+        self._check_space()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self._layout(), indent=1))
+        os.replace(temporary, path)
+
+    def _check_layout(self, path: Path) -> None:
+        try:
+            found = json.loads(path.read_text())
+            differing = [k for k, v in self._layout().items() if found[k] != v]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"replay file {path} is damaged ({type(error).__name__}): restore it, or delete "
+                "the folder and start a new run"
+            ) from error
+        if differing:
+            key = differing[0]
+            raise UserError(
+                f"replay file {path} holds {key}={found[key]} but this run needs "
+                f"{self._layout()[key]}: resume with the run's own settings, or use another folder"
+            )
+
+    def _check_space(self) -> None:
+        parent = next(p for p in self.directory.absolute().parents if p.exists())
+        free, needed = shutil.disk_usage(parent).free, self.bytes_on_disk
+        if needed > free:
+            raise UserError(
+                f"the replay needs {needed / 1e9:.1f} GB in {parent} but {free / 1e9:.1f} GB are "
+                "free: free some space, or ask for a smaller replay capacity"
+            )
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Bytes of the full ring's files."""
+        sizes = [
+            d.itemsize * torch.Size(s).numel()
+            for name, (s, d) in self.fields.items()
+            if name not in self.mutable
+        ]
+        return self.num_worlds * self.rows * sum(sizes)
+
+    def _open_files(self) -> None:
+        self.files = {
+            name: RingFile(self.directory / f"{name}.bin", self.num_worlds, self.rows, *spec)
+            for name, spec in self.fields.items()
+            if name not in self.mutable
+        }
+        # Rows ever written to each ring, in any life of the run: what older states have lost.
+        marks = RingFile(self.directory / "written.bin", 1, self.num_worlds, (), torch.int64)
+        self.files_written, self.written = marks, marks.tensor  # (N,)
+
+    def _column(self, name: str, storage: str) -> Tensor:
+        if name in self.files and storage == "disk":
+            return self.files[name].tensor
+        shape, dtype = self.fields[name]
+        rows = self.num_worlds * self.rows
+        try:
+            return torch.zeros(rows, *shape, dtype=dtype, device=self.device)  # (N * rows, ...)
+        except RuntimeError as error:
+            raise UserError(
+                f"the replay's field {name!r} does not fit into the memory of {self.device}: "
+                "ask for a smaller replay capacity or for storage on disk"
+            ) from error
+
+    # ---------------------------------------------------------------- rows in, sequences out
+
+    def __len__(self) -> int:
+        """Rows that can be sampled, over all worlds."""
+        return int(self.size.sum())
+
+    @property
+    def rows_per_world(self) -> Tensor:
+        """Rows that can be sampled from each world, (N,) int64."""
+        return self.size.clone()
+
+    def add(self, rows: Mapping[str, Tensor], worlds: Tensor | None = None) -> None:
+        """Append one row to each world, or to each of `worlds`.
+
+        Args:
+            rows: name -> (N, ...) or (len(worlds), ...), for every field.
+            worlds: distinct indices of worlds, (n,) int64; all of them if None.
+
+        Raises:
+            ValueError: a field is missing, unknown or of the wrong shape.
+            UserError: the disk is full.
+        """
+        worlds = torch.arange(self.num_worlds) if worlds is None else worlds.cpu()
+        self._check_rows(rows, len(worlds))
+        index = worlds * self.rows + self.count[worlds] % self.rows  # (n,)
+        self._reserve(worlds)
+        self._mark_written(worlds)
+        index = index.to(self.device)
+        for name, column in self.data.items():
+            column.index_copy_(0, index, rows[name].to(self.device, column.dtype))
+        self.count[worlds] += 1
+        self.size[worlds] = (self.size[worlds] + 1).clamp(max=self.window)
+
+    def _check_rows(self, rows: Mapping[str, Tensor], number: int) -> None:
+        if rows.keys() != self.fields.keys():
+            raise ValueError(f"rows have fields {sorted(rows)}, expected {sorted(self.fields)}")
+        for name, (shape, _) in self.fields.items():
+            if rows[name].shape != (number, *shape):
+                raise ValueError(
+                    f"field {name!r} has shape {tuple(rows[name].shape)}, expected "
+                    f"{(number, *shape)}"
+                )
+
+    def _reserve(self, worlds: Tensor) -> None:
+        """Reserve disk space for the next row of each world, a block at a time."""
+        block = self.count[worlds] % self.rows // BLOCK_ROWS
+        new = ~self._reserved[worlds, block]
+        for world, number in zip(worlds[new].tolist(), block[new].tolist()):
+            for file in self.files.values():
+                file.reserve(world, number)
+        self._reserved[worlds, block] = True
+
+    def _mark_written(self, worlds: Tensor) -> None:
+        """Note, before it happens, that a row is written; a mark is at most one lap ahead."""
+        count = self.count[worlds]
+        marks = torch.minimum(self.written[worlds], count + self.rows)
+        self.written[worlds] = torch.maximum(marks, count + 1)
+
+    def sample(self, batch: int, length: int, generator: torch.Generator | None = None) -> Batch:
+        """Draw sequences uniformly over all places where one can start.
+
+        Args:
+            batch: number of sequences B, drawn with replacement.
+            length: rows of a sequence T.
+            generator: a CPU generator; torch's default if None.
+
+        Returns:
+            name -> (B, T, ...) for every field, and "index" (B, T) int64 for `write`.
+
+        Raises:
+            ValueError: no world has `length` rows yet.
+        """
+        starts = (self.size - length + 1).clamp(min=0)  # (N,) places to start in each world
+        ends = starts.cumsum(0)
+        if length < 1 or not ends[-1]:
+            raise ValueError(
+                f"no world has {length} rows to sample: the longest has {int(self.size.max())}"
+            )
+        draw = torch.randint(int(ends[-1]), (batch,), generator=generator)  # (B,)
+        world = torch.searchsorted(ends, draw, right=True)
+        row = draw - (ends - starts)[world] + (self.count - self.size)[world]
+        row = (row[:, None] + torch.arange(length)) % self.rows  # (B, T)
+        index = (world[:, None] * self.rows + row).to(self.device)
+        gathered = {
+            name: column.index_select(0, index.flatten()).unflatten(0, (batch, length))
+            for name, column in self.data.items()
+        }
+        return {**gathered, "index": index}
+
+    def write(self, name: str, index: Tensor, values: Tensor) -> None:
+        """Replace a mutable field where `sample` found it.
+
+        Args:
+            name: a field named in `mutable`.
+            index: "index" of a sample, (B, T); or any part of it.
+            values: new values, (B, T, ...); where rows occur twice one of the values stays.
+
+        Raises:
+            ValueError: the field is not mutable.
+        """
+        if name not in self.mutable:
+            raise ValueError(f"field {name!r} cannot be written; mutable are {self.mutable}")
+        column = self.data[name]
+        values = values.detach().to(self.device, column.dtype).reshape(-1, *column.shape[1:])
+        column.index_copy_(0, index.flatten(), values)
+
+    # ---------------------------------------------------------------- checkpoints
+
+    def flush(self) -> None:
+        """Bring every row added so far to the disk."""
+        for world in range(self.num_worlds):
+            begin = max(int(self._flushed[world]), int(self.count[world]) - self.rows)
+            row = torch.arange(begin, int(self.count[world])) % self.rows
+            self._copy_to_files(world * self.rows + row)
+        self._flushed = self.count.clone()
+        for file in (*self.files.values(), self.files_written):
+            file.flush()
+
+    def _copy_to_files(self, index: Tensor) -> None:
+        for name, file in self.files.items():
+            if self.data[name] is not file.tensor:
+                file.tensor[index] = self.data[name][index.to(self.device)].cpu()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold: pointers and mutable fields. Flushes the rows first."""
+        self.flush()
+        used = min(int(self.count.max()), self.rows)
+        mutable = {n: self._by_world(n)[:, :used].cpu().clone() for n in self.mutable}
+        return {"count": self.count.clone(), "size": self.size.clone(), **mutable}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to the rows that could be sampled when `state` was taken.
+
+        Raises:
+            UserError: the state is of another replay, or newer than the files.
+        """
+        self._check_state(state)
+        self.count, size = state["count"].cpu().clone(), state["size"].cpu()
+        kept = (self.rows - (self.written - self.count)).clamp(min=0)  # not overwritten since
+        self.size = torch.minimum(size, kept)
+        self._flushed = self.count.clone()
+        used = min(int(self.count.max()), self.rows)
+        for name in self.mutable:
+            self._by_world(name)[:, :used] = state[name].to(self.device)
+        for name, file in self.files.items():
+            if self.data[name] is not file.tensor:
+                stored = file.tensor.unflatten(0, (self.num_worlds, self.rows))
+                self._by_world(name)[:, :used] = stored[:, :used].to(self.device)
+
+    def _check_state(self, state: Mapping[str, Tensor]) -> None:
+        expected = {"count": (self.num_worlds,), "size": (self.num_worlds,)}
+        used = min(int(state["count"].max()), self.rows) if "count" in state else 0
+        for name in self.mutable:
+            expected[name] = (self.num_worlds, used, *self.fields[name][0])
+        found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        if found != expected:
+            raise UserError(
+                f"the checkpoint's replay state does not fit {self.directory}: it has the shapes "
+                f"{found}, expected {expected}; resume with the run's own settings"
+            )
+        if (self.written < state["count"].cpu()).any():
+            raise UserError(
+                f"the replay in {self.directory} is older than the checkpoint (rows are missing): "
+                "restore the folder that belongs to it, or start a new run"
+            )
+
+    def _by_world(self, name: str) -> Tensor:
+        return self.data[name].unflatten(0, (self.num_worlds, self.rows))  # (N, rows, ...)

@@ -1,0 +1,285 @@
+"""The replay: what goes in comes out, uniformly, and survives a kill at any instant."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from aef_worldmodel import ring_file
+from aef_worldmodel.errors import UserError
+from aef_worldmodel.replay import Replay
+
+FIELDS = {
+    "frame": ((3, 4, 4), torch.uint8),
+    "reward": ((), torch.float32),
+    "first": ((), torch.bool),
+    "recurrent": ((5,), torch.float16),
+}
+STORAGES = [
+    "disk",
+    "memory",
+    pytest.param("cuda", marks=pytest.mark.gpu),
+]
+
+
+def make(path, worlds=3, window=20, slack=6, storage="disk", fields=FIELDS):
+    return Replay(path, fields, worlds, worlds * window, slack, storage, mutable=("recurrent",))
+
+
+def rows(time_index, worlds):
+    """Rows whose every value tells their world and time."""
+    worlds = torch.as_tensor(worlds)
+    value = worlds * 1000 + torch.as_tensor(time_index)
+    return {
+        "frame": (value % 251).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 4, 4),
+        "reward": value.float(),
+        "first": value % 7 == 0,
+        "recurrent": (value % 100).half()[:, None].expand(-1, 5),
+    }
+
+
+def fill(replay, begin, end):
+    for step in range(begin, end):
+        replay.add(rows(step, range(replay.num_worlds)))
+
+
+def draw(replay):
+    return replay.sample(300, 3, torch.Generator().manual_seed(5))
+
+
+def check_values(batch):
+    value = batch["reward"].long().cpu()
+    assert torch.equal(batch["frame"].cpu()[..., 1, 2, 3].long(), value % 251)
+    assert torch.equal(batch["first"].cpu(), value % 7 == 0)
+    return value
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("added", [9, 26, 70])
+def test_sequences_are_consecutive_rows_of_one_world(tmp_path, storage, added):
+    replay = make(tmp_path, storage=storage)
+    fill(replay, 0, added)
+    batch = replay.sample(200, 8, torch.Generator().manual_seed(0))
+    value = check_values(batch)  # (B, T)
+    assert batch["frame"].shape == (200, 8, 3, 4, 4)
+    assert (value.diff(dim=1) == 1).all()
+    newest = value % 1000
+    assert newest.max() == added - 1 and newest.min() == max(0, added - 20)
+    assert len(replay) == 3 * min(added, 20)
+
+
+def test_worlds_advance_on_their_own(tmp_path):
+    replay = make(tmp_path, worlds=3)
+    for step in range(40):
+        worlds = torch.tensor([0, 2]) if step % 3 else torch.tensor([2])
+        replay.add(rows(step, worlds), worlds)
+    assert replay.rows_per_world.tolist() == [20, 0, 20]
+    batch = replay.sample(100, 4, torch.Generator().manual_seed(0))
+    value = check_values(batch)
+    assert set((value // 1000).flatten().tolist()) == {0, 2}
+    steps = (value % 1000)[value[:, 0] < 1000]
+    assert (steps % 3 != 0).all()  # world 0 skipped every third step and nothing stands in
+    assert set(steps.diff(dim=1).flatten().tolist()) == {1, 2}
+
+
+def test_starts_are_uniform(tmp_path):
+    replay = make(tmp_path, worlds=2, window=12, slack=3)
+    fill(replay, 0, 31)
+    for step in range(31, 35):
+        replay.add(rows(step, [1]), torch.tensor([1]))
+    length, draws = 5, 16000
+    starts = replay.sample(draws, length, torch.Generator().manual_seed(1))["reward"][:, 0]
+    values, counts = starts.unique(return_counts=True)
+    expected = [19 + k for k in range(8)] + [1023 + k for k in range(8)]
+    assert values.tolist() == expected
+    assert chisquare(counts.numpy()).pvalue > 1e-3
+
+
+def test_starts_are_uniform_over_unequal_worlds(tmp_path):
+    replay = make(tmp_path, worlds=2, window=12, slack=3)
+    fill(replay, 0, 4)
+    for step in range(4, 9):
+        replay.add(rows(step, [1]), torch.tensor([1]))
+    starts = replay.sample(8000, 4, torch.Generator().manual_seed(1))["reward"][:, 0]
+    values, counts = starts.unique(return_counts=True)
+    assert values.tolist() == [0, 1000, 1001, 1002, 1003, 1004, 1005]
+    assert chisquare(counts.numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_write_back_changes_those_rows_only(tmp_path, storage):
+    replay = make(tmp_path, storage=storage)
+    fill(replay, 0, 30)
+    batch = replay.sample(1, 4, torch.Generator().manual_seed(3))
+    replay.write("recurrent", batch["index"], torch.full((1, 4, 5), -1.0))
+    seen = replay.sample(400, 1, torch.Generator().manual_seed(4))
+    changed = (seen["recurrent"] == -1).all(-1)
+    assert torch.equal(changed, torch.isin(seen["index"], batch["index"]))
+    with pytest.raises(ValueError, match="cannot be written"):
+        replay.write("reward", batch["index"], batch["reward"])
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("begin", [3, 19, 26, 45, 52, 61])
+def test_going_back_to_a_state_after_a_kill(tmp_path, storage, begin):
+    replay = make(tmp_path, storage=storage)
+    fill(replay, 0, begin)
+    state = replay.state_dict()
+    before = draw(replay)
+    fill(replay, begin, begin + 6)  # as many as the slack, into and over the end of the ring
+    replay.write("recurrent", draw(replay)["index"], torch.zeros(300, 3, 5))
+    replay.flush()
+    reopened = make(tmp_path, storage=storage)
+    assert len(reopened) == 0
+    reopened.load_state_dict(state)
+    after = draw(reopened)
+    for name in before:
+        assert torch.equal(before[name], after[name]), name
+    fill(reopened, begin, begin + 40)  # life goes on
+    assert check_values(draw(reopened)).max() % 1000 == begin + 39
+
+
+def test_rows_overwritten_beyond_the_slack_are_left_out(tmp_path):
+    replay = make(tmp_path)
+    fill(replay, 0, 50)
+    state = replay.state_dict()
+    fill(replay, 50, 60)  # four more than the slack
+    reopened = make(tmp_path)
+    reopened.load_state_dict(state)
+    assert reopened.rows_per_world.tolist() == [16] * 3
+    value = check_values(reopened.sample(300, 2, torch.Generator().manual_seed(0)))
+    assert (value % 1000).min() == 34 and (value % 1000).max() == 49
+    fill(reopened, 50, 52)
+    again = make(tmp_path)  # a second kill: the same rows are still known to be lost
+    again.load_state_dict(state)
+    assert again.rows_per_world.tolist() == [16] * 3
+
+
+WRITER = """
+import sys, torch
+from aef_worldmodel.replay import Replay
+sys.path.insert(0, {tests!r})
+from test_replay import make, fill
+replay = make({path!r}, slack=10**4)
+fill(replay, 0, 37)
+torch.save(replay.state_dict(), {state!r})
+print("saved", flush=True)
+fill(replay, 37, 10**4)
+"""
+
+
+def test_a_killed_process_loses_nothing_older_than_its_checkpoint(tmp_path):
+    state = tmp_path / "state.pt"
+    code = WRITER.format(tests=os.path.dirname(__file__), path=str(tmp_path), state=str(state))
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "saved\n"
+    time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    replay = make(tmp_path, slack=10**4)
+    replay.load_state_dict(torch.load(state, weights_only=True))
+    value = check_values(replay.sample(300, 3, torch.Generator().manual_seed(0)))
+    assert (value % 1000).min() == 17 and (value % 1000).max() == 36
+
+
+def test_same_seed_same_sample(tmp_path):
+    replay = make(tmp_path)
+    fill(replay, 0, 15)
+    a, b = (replay.sample(9, 4, torch.Generator().manual_seed(8))["index"] for _ in range(2))
+    c = replay.sample(9, 4, torch.Generator().manual_seed(9))["index"]
+    assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_too_few_rows(tmp_path):
+    replay = make(tmp_path)
+    fill(replay, 0, 3)
+    with pytest.raises(ValueError, match=r"no world has 4 rows.*longest has 3"):
+        replay.sample(1, 4)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"reward": torch.zeros(2)}, r"'reward' has shape \(2,\), expected \(3,\)"),
+        ({"reward": None}, "rows have fields"),
+    ],
+)
+def test_wrong_rows_are_refused(tmp_path, change, message):
+    replay = make(tmp_path)
+    bad = {k: v for k, v in {**rows(0, range(3)), **change}.items() if v is not None}
+    with pytest.raises(ValueError, match=message):
+        replay.add(bad)
+    assert len(replay) == 0
+
+
+def test_short_file_is_named(tmp_path):
+    fill(make(tmp_path), 0, 3)
+    path = tmp_path / "replay" / "frame.bin"
+    with open(path, "r+b") as file:
+        file.truncate(100)
+    with pytest.raises(UserError, match=r"frame\.bin is damaged: it has 100 bytes where 3744"):
+        make(tmp_path)
+
+
+def test_damaged_layout_is_named(tmp_path):
+    make(tmp_path)
+    (tmp_path / "replay" / "layout.json").write_text("{")
+    with pytest.raises(UserError, match=r"layout\.json is damaged"):
+        make(tmp_path)
+
+
+def test_other_fields_and_sizes_are_refused(tmp_path):
+    make(tmp_path)
+    with pytest.raises(UserError, match=r"layout\.json holds fields="):
+        make(tmp_path, fields={**FIELDS, "reward": ((2,), torch.float32)})
+    with pytest.raises(UserError, match=r"layout\.json holds rows=26 but this run needs 27"):
+        make(tmp_path, window=21)
+
+
+def test_state_of_another_replay_is_refused(tmp_path):
+    replay = make(tmp_path / "a")
+    fill(replay, 0, 4)
+    state = replay.state_dict()
+    with pytest.raises(UserError, match="older than the checkpoint"):
+        make(tmp_path / "b").load_state_dict(state)
+    with pytest.raises(UserError, match="does not fit"):
+        make(tmp_path / "c", worlds=2).load_state_dict(state)
+    with pytest.raises(UserError, match="does not fit"):
+        replay.load_state_dict({"count": state["count"], "size": state["size"]})
+
+
+def test_small_disk_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")(0, 0, 100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(UserError, match="smaller replay capacity"):
+        make(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_full_disk_while_adding(tmp_path, monkeypatch):
+    monkeypatch.setattr(ring_file, "BLOCK_ROWS", 8)
+    replay = make(tmp_path)
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(UserError, match=r"frame\.bin \(No space left on device\)"):
+        fill(replay, 0, 1)
+    assert len(replay) == 0
+    monkeypatch.undo()
+    fill(replay, 0, 1)
+    assert len(replay) == 3
+
+
+@pytest.mark.parametrize("arguments", [{"worlds": 0}, {"window": 0}, {"slack": -1}])
+def test_impossible_sizes(tmp_path, arguments):
+    with pytest.raises(ValueError, match="a replay needs at least"):
+        make(tmp_path, **arguments)
