@@ -1,0 +1,73 @@
+"""What may be asked of an environment: each check returns the value or says what to give."""
+
+import os
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def positive(name: str, value: int) -> int:
+    if value != int(value) or value < 1:
+        raise ValueError(f"{name}={value!r} is not a count: give an integer of 1 or more.")
+    return int(value)
+
+
+def one_of(name: str, value, known):
+    if value not in known:
+        choices = " or ".join(repr(k) for k in known)
+        raise ValueError(f"{name}={value!r} is not known: give {choices}.")
+    return value
+
+
+def divisor(frames: int, repeat: int) -> int:
+    if repeat < 1 or frames % repeat:
+        fit = [k for k in range(1, 21) if frames % k == 0]
+        raise ValueError(
+            f"action_repeat={repeat} does not divide {frames} frames: give one of {fit}."
+        )
+    return repeat
+
+
+def image_shape(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
+    """(H, W)."""
+    height, width = (value, value) if isinstance(value, int) else value
+    return positive(name, height), positive(name, width)
+
+
+def camera_index(model, camera: int | str) -> int:
+    names = [model.camera(i).name for i in range(model.ncam)]
+    if camera in names:
+        return names.index(camera)
+    if camera not in range(model.ncam):
+        raise ValueError(f"camera={camera!r} is not in the model: give an index or one of {names}.")
+    return camera
+
+
+def world_seeds(seed: int | list[int], num_envs: int) -> Tensor:
+    """(N,) integers."""
+    if isinstance(seed, int | np.integer):
+        return torch.arange(num_envs) + int(seed)
+    if len(seed) != num_envs:
+        raise ValueError(
+            f"{len(seed)} seeds for {num_envs} worlds: give one a world, or one number."
+        )
+    return torch.tensor([int(s) for s in seed])
+
+
+def reset_mask(options: dict | None, num_envs: int) -> Tensor:
+    """(N,) bool, all set if `options` names none."""
+    mask = (options or {}).get("reset_mask")
+    if mask is None:
+        return torch.ones(num_envs, dtype=torch.bool)
+    mask = torch.as_tensor(mask).cpu()
+    if mask.shape != (num_envs,) or mask.dtype != torch.bool:
+        raise ValueError(
+            f"reset_mask is {mask.dtype} of shape {tuple(mask.shape)}: give bool of ({num_envs},)."
+        )
+    return mask

@@ -1,0 +1,97 @@
+"""What an engine that steps many worlds at once offers to the tasks."""
+
+import mujoco
+import torch
+from torch import Tensor
+
+# Derived quantities that tasks and pictures are made of; state (qpos, qvel, act, ctrl, time,
+# mocap_pos, ...) is always there.
+DERIVED = (
+    "sensordata",
+    "xpos",
+    "xmat",
+    "geom_xpos",
+    "geom_xmat",
+    "site_xpos",
+    "cam_xpos",
+    "cam_xmat",
+    "light_xpos",
+    "light_xdir",
+)
+
+
+class Engine:
+    """N worlds of one model, stepped together; fields are live torch views.
+
+    Every MuJoCo field of `DERIVED` and of the state is an attribute under MuJoCo's own name, with
+    the worlds as first axis and 3x3 matrices as such: `qpos` is (N, nq), `xmat` (N, nbody, 3, 3).
+    State fields may be written in place; call `forward` afterwards.
+
+    Attributes:
+        model: the compiled MjModel.
+        num_worlds: N.
+        device, dtype: where the fields live and their floating type.
+    """
+
+    model: mujoco.MjModel
+    num_worlds: int
+    device: torch.device
+    dtype: torch.dtype
+
+    def step(self, substeps: int) -> None:
+        """Advances all worlds; position- and velocity-dependent fields are current afterwards,
+        acceleration-dependent sensors (touch, accelerometer) are those of the last substep."""
+        raise NotImplementedError
+
+    def reset(self, worlds: Tensor) -> None:
+        """Sets the worlds (K,) to the model's defaults; `forward` them before reading fields."""
+        raise NotImplementedError
+
+    def forward(self, worlds: Tensor) -> None:
+        """Computes the derived fields of worlds (K,) at their state, with the actuators off."""
+        raise NotImplementedError
+
+    def settle(self, worlds: Tensor, substeps: int) -> None:
+        """Advances only the worlds (K,), then sets their clocks to zero."""
+        raise NotImplementedError
+
+    def faulty(self) -> dict[str, Tensor]:
+        """Which worlds went wrong since the last call: name of the fault to (N,) bool."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of all that the next step depends on."""
+        raise NotImplementedError
+
+    def set_state(self, state: dict[str, Tensor]) -> None:
+        """Puts back what `state` returned."""
+        raise NotImplementedError
+
+    def sensor(self, name: str) -> Tensor:
+        """The sensor's reading, a (N, dim) view."""
+        sensor = self.model.sensor(name)
+        return self.sensordata[:, sensor.adr[0] : sensor.adr[0] + sensor.dim[0]]
+
+    def body(self, name: str) -> int:
+        """The body's index."""
+        return self.model.body(name).id
+
+    def geom(self, name: str) -> int:
+        """The geom's index."""
+        return self.model.geom(name).id
+
+    def site(self, name: str) -> int:
+        """The site's index."""
+        return self.model.site(name).id
+
+    def joint(self, name: str) -> int:
+        """Where the joint's coordinates begin in `qpos`."""
+        return int(self.model.joint(name).qposadr[0])
+
+    def dof(self, name: str) -> int:
+        """Where the joint's velocities begin in `qvel`."""
+        return int(self.model.joint(name).dofadr[0])
+
+    def mocap(self, name: str) -> int:
+        """The body's index in `mocap_pos`."""
+        return int(self.model.body(name).mocapid[0])

@@ -1,0 +1,103 @@
+"""From MJCF to a compiled model that the ray tracer can draw in full."""
+
+import importlib.util
+import warnings
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import torch
+
+SKYBOX_FILTER_PIXELS = 9
+
+
+def suite_spec(filename: str) -> mujoco.MjSpec:
+    """Reads one of dm_control's suite files without importing dm_control.
+
+    Args:
+        filename: e.g. "cheetah.xml".
+
+    Raises:
+        ValueError: dm_control is not installed, or its suite has no such file.
+    """
+    found = importlib.util.find_spec("dm_control")
+    if found is None or not found.submodule_search_locations:
+        raise ValueError(f"{filename} is part of dm_control: run `pip install dm-control`.")
+    path = Path(found.submodule_search_locations[0]) / "suite" / filename
+    if not path.exists():
+        raise ValueError(f"{path} does not exist: this dm_control has no suite file {filename}.")
+    return mujoco.MjSpec.from_file(str(path))
+
+
+def compile_model(spec: mujoco.MjSpec) -> mujoco.MjModel:
+    """Compiles `spec` with its sites made visible and its sky smoothed.
+
+    The physics is that of `spec` as given: what is added has no mass and touches nothing.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # on deprecated attributes of others' XML
+        draw_sites(spec)
+        model = spec.compile()
+    smooth_skybox(model)
+    return model
+
+
+def draw_sites(spec: mujoco.MjSpec) -> None:
+    """Adds a massless geom that collides with nothing for each site (sites are not ray-traced)."""
+    if not spec.sites:
+        return
+    model = spec.compile()
+    for i, site in enumerate(spec.sites):
+        material = model.site_matid[i]
+        spec.bodies[model.site_bodyid[i]].add_geom(
+            name=f"{site.name or i}_site",
+            type=mujoco.mjtGeom(int(model.site_type[i])),
+            pos=model.site_pos[i],
+            quat=model.site_quat[i],
+            size=model.site_size[i],
+            rgba=model.site_rgba[i],
+            material=model.material(material).name if material >= 0 else "",
+            group=int(model.site_group[i]),
+            mass=0,
+            contype=0,
+            conaffinity=0,
+        )
+
+
+def move_to_mocap(spec: mujoco.MjSpec, name: str) -> None:
+    """Hangs the world's site or geom `name` on a mocap body of the same name, at its origin.
+
+    A world's fixed geoms are placed once, when the model is compiled; as mocap they can be
+    placed differently in every world by writing `mocap_pos`.
+    """
+    element = spec.site(name) or spec.geom(name)
+    body = spec.worldbody.add_body(name=name, pos=element.pos, mocap=True)
+    add = body.add_site if isinstance(element, mujoco.MjsSite) else body.add_geom
+    kept = dict(name=name, type=element.type, size=element.size, rgba=element.rgba)
+    kept |= dict(material=element.material, group=element.group)
+    if add == body.add_geom:
+        kept |= dict(contype=element.contype, conaffinity=element.conaffinity, mass=0)
+    spec.delete(element)
+    add(**kept)
+
+
+def smooth_skybox(model: mujoco.MjModel) -> None:
+    """Box-filters sky textures in place.
+
+    The ray tracer samples textures without mipmaps, so that the sky's stars would flicker as
+    white dots.
+    """
+    for i in np.flatnonzero(model.tex_type == mujoco.mjtTexture.mjTEXTURE_SKYBOX):
+        start, width, height = model.tex_adr[i], model.tex_width[i], model.tex_height[i]
+        channels = model.tex_nchannel[i]
+        pixels = model.tex_data[start : start + width * height * channels]
+        faces = pixels.reshape(height // width, width, width, channels)  # (F, W, W, C)
+        faces[:] = _box_filter(faces)
+
+
+def _box_filter(images: np.ndarray) -> np.ndarray:
+    """Means over squares of SKYBOX_FILTER_PIXELS: uint8 (F, H, W, C) to the same."""
+    x = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2)  # (F, C, H, W)
+    x = torch.nn.functional.pad(x, (SKYBOX_FILTER_PIXELS // 2,) * 4, mode="replicate")
+    x = torch.nn.functional.avg_pool2d(x, SKYBOX_FILTER_PIXELS, stride=1)
+    return x.permute(0, 2, 3, 1).round().byte().numpy()

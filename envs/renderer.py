@@ -1,0 +1,143 @@
+"""Pictures of batched worlds by ray tracing: no OpenGL, no display, on the CPU as on CUDA."""
+
+import contextlib
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import mujoco
+import torch
+import warp as wp
+from torch import Tensor
+
+wp.config.quiet = True
+wp.config.log_level = 40  # errors only: not which driver is missing, nor each kernel's loading
+wp.init()
+
+import mujoco_warp as mjw  # noqa: E402  (it initialises Warp, so only after the line above)
+
+# What a picture depends on besides the model: where geoms, cameras and lights are.
+POSES = ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir")
+
+
+@wp.kernel(enable_backward=False)
+def _unpack(packed: wp.array2d[wp.uint32], width: int, rgb: wp.array4d[wp.uint8]):
+    """Packed pixels 0xAARRGGBB, (N, H*W), to planes (N, 3, H, W)."""
+    world, pixel = wp.tid()
+    value = packed[world, pixel]
+    y = pixel // width
+    x = pixel % width
+    rgb[world, 0, y, x] = wp.uint8((value >> wp.uint32(16)) & wp.uint32(255))
+    rgb[world, 1, y, x] = wp.uint8((value >> wp.uint32(8)) & wp.uint32(255))
+    rgb[world, 2, y, x] = wp.uint8(value & wp.uint32(255))
+
+
+@contextlib.contextmanager
+def announced(what: str, after_seconds: float = 1.0):
+    """Says on stderr that `what` is being compiled, if it takes long enough to wonder."""
+    where = wp.config.kernel_cache_dir
+    line = f"envs: compiling {what}; this happens once and is kept in {where}."
+    timer = threading.Timer(after_seconds, print, (line,), dict(file=sys.stderr, flush=True))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def ray_tracer(model: mujoco.MjModel, num_worlds: int, size: tuple[int, int], camera: int):
+    """mujoco-warp's render context for one camera, on Warp's current device.
+
+    Args:
+        size: (H, W) in pixels.
+    """
+    height, width = size
+    return mjw.create_render_context(
+        model,
+        nworld=num_worlds,
+        cam_res=(width, height),
+        cam_active=[camera],
+        render_rgb=True,
+        render_depth=False,
+        render_seg=False,
+        render_skybox=True,
+        use_shadows=True,
+    )
+
+
+class Chunk:
+    """The pictures of some consecutive worlds, drawn by one thread on the CPU.
+
+    Args:
+        poses: POSES of these worlds, live views of the engine's fields.
+        rgb: where the pictures go, uint8 (n, 3, H, W).
+    """
+
+    def __init__(self, model, camera: int, poses: dict[str, Tensor], rgb: Tensor):
+        worlds, _, height, self.width = rgb.shape
+        self.rays = (worlds, height * self.width)
+        with wp.ScopedDevice("cpu"):
+            self.model = mjw.put_model(model)
+            self.data = mjw.make_data(model, nworld=worlds, nconmax=1, njmax=1)
+            self.context = ray_tracer(model, worlds, (height, self.width), camera)
+            self.rgb = wp.from_torch(rgb, dtype=wp.uint8)
+        targets = {name: wp.to_torch(getattr(self.data, name)) for name in POSES}
+        self.copies = [(targets[k], poses[k].view(targets[k].shape)) for k in POSES]
+
+    def draw(self) -> None:
+        """Draws the worlds as they stand now."""
+        for target, source in self.copies:
+            target.copy_(source)
+        with wp.ScopedDevice("cpu"):
+            mjw.refit_bvh(self.model, self.data, self.context)
+            mjw.render(self.model, self.data, self.context)
+            inputs = [self.context.rgb_data, self.width, self.rgb]
+            wp.launch(_unpack, dim=self.rays, inputs=inputs)
+
+
+class CpuRenderer:
+    """Pictures of the worlds of a CPU engine, drawn in chunks by a pool of threads.
+
+    Warp's CPU kernels run on one thread each but release Python's lock, so that a few chunks
+    keep a few cores busy. The pixels do not depend on the number of threads.
+
+    Args:
+        engine: whose worlds to draw.
+        size: (H, W) in pixels.
+        camera: index of the model's camera.
+        threads: how many chunks and threads.
+    """
+
+    def __init__(self, engine, size: tuple[int, int], camera: int, threads: int):
+        self.rgb = torch.zeros((engine.num_worlds, 3, *size), dtype=torch.uint8)
+        self._owner = torch.empty(engine.num_worlds, dtype=torch.long)  # the chunk of a world
+        self._chunks = []
+        with announced("the ray tracer for the CPU (about 5 seconds)"):
+            for worlds in torch.arange(engine.num_worlds).chunk(threads):
+                part = slice(int(worlds[0]), int(worlds[-1]) + 1)
+                poses = {name: getattr(engine, name)[part] for name in POSES}
+                self._owner[part] = len(self._chunks)
+                self._chunks.append(Chunk(engine.model, camera, poses, self.rgb[part]))
+                self._chunks[-1].draw()
+        self._pool = ThreadPoolExecutor(len(self._chunks)) if len(self._chunks) > 1 else None
+
+    def draw(self, changed: Tensor | None = None) -> Tensor:
+        """Draws all worlds, or at least those whose mask in `changed` (N,) is set.
+
+        Returns:
+            The renderer's own buffer, uint8 (N, 3, H, W): copy what should outlive the next call.
+        """
+        chunks = self._chunks
+        if changed is not None:
+            chunks = [chunks[i] for i in self._owner[changed].unique().tolist()]
+        if len(chunks) == 1 or self._pool is None:
+            for chunk in chunks:
+                chunk.draw()
+        else:
+            list(self._pool.map(Chunk.draw, chunks))
+        return self.rgb
+
+    def close(self) -> None:
+        """Ends the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()

@@ -1,0 +1,33 @@
+"""Cheetah: a planar runner."""
+
+import torch
+from torch import Tensor
+
+from envs.engine import Engine
+from envs.rewards import tolerance
+from envs.suite.task import Draw, Task
+
+RUN_SPEED = 10.0  # metres a second
+SETTLE_STEPS = 200
+
+
+class Cheetah(Task):
+    """Run forwards: the reward grows linearly with speed up to RUN_SPEED."""
+
+    xml = "cheetah.xml"
+
+    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
+        limited = sim.model.jnt_limited == 1
+        low, high = sim.model.jnt_range[limited].T
+        sim.qpos[worlds, 3:] = draw.uniform(low, high, len(low))
+        sim.settle(worlds, SETTLE_STEPS)
+
+    def reward(self, sim: Engine) -> Tensor:
+        speed = sim.sensor("torso_subtreelinvel")[:, 0]
+        return tolerance(speed, (RUN_SPEED, torch.inf), RUN_SPEED, "linear", value_at_margin=0.0)
+
+    def proprio(self, sim: Engine) -> dict[str, Tensor]:
+        return {"position": sim.qpos[:, 1:], "velocity": sim.qvel}
+
+
+TASKS = {"cheetah-run": Cheetah}
