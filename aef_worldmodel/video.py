@@ -1,0 +1,247 @@
+"""Pictures of dreams beside reality: films (mp4), strips (png), and how they are written.
+
+Rows are uint8 videos (T, 3, H, W) of equal size. The last row is the imagined one: up to the frame
+`mark_at` it has seen what the other rows show, from there on it dreams, and its border changes
+colour.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import imageio.v2 as imageio
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from aef_worldmodel.errors import UserError
+
+PAPER, INK, FAINT = (17, 19, 24), (222, 226, 232), (112, 120, 134)
+SEEN, DREAMT = (104, 140, 190), (255, 150, 40)  # border before and after the horizon
+BORDER, GAP = 3, 5  # pixels
+
+
+def film(rows: Sequence[Tensor], captions: Sequence[str], mark_at: int, scale: int = 4) -> Tensor:
+    """Stack rows above each other, frame by frame, with a bar that shows the horizon.
+
+    Args:
+        rows: videos (T, 3, H, W) uint8, the imagined one last.
+        captions: one short word a row.
+        mark_at: first imagined frame, in 0..T.
+        scale: screen pixels a pixel.
+
+    Returns:
+        frames (T, height, width, 3) uint8.
+
+    Raises:
+        ValueError: rows and captions do not fit together.
+    """
+    videos = _enlarged(rows, captions, mark_at, scale)  # (R, T, h, w, 3)
+    count, length, height, width = videos.shape[:4]
+    font = ImageFont.load_default(size=max(11, height // 14))
+    left, step = _caption_width(captions, font), height + 2 * BORDER + GAP
+    size = (left + width + 2 * BORDER + GAP, GAP + count * step + 2 * font.size + GAP)
+    paper = Image.new("RGB", (_even(size[0]), _even(size[1])), PAPER)
+    _write_captions(
+        paper, captions, font, [GAP + BORDER + height // 2 + i * step for i in range(count)]
+    )
+    frames = np.empty((length, paper.height, paper.width, 3), dtype=np.uint8)
+    for t in range(length):
+        image = paper.copy()
+        for row in range(count):
+            colour = DREAMT if row == count - 1 and t >= mark_at else SEEN
+            _paste(image, videos[row, t], (left, GAP + row * step), colour)
+        _write_bar(image, (left, GAP + count * step, width + 2 * BORDER), t, length, mark_at, font)
+        frames[t] = np.asarray(image)
+    return torch.from_numpy(frames)
+
+
+def strip(
+    rows: Sequence[Tensor],
+    captions: Sequence[str],
+    mark_at: int,
+    scale: int = 2,
+    columns: int = 12,
+) -> Tensor:
+    """Lay rows out along time: one picture for a page or for TensorBoard.
+
+    Args:
+        rows: videos (T, 3, H, W) uint8, the imagined one last.
+        captions: one short word a row.
+        mark_at: first imagined frame, in 0..T; a line marks it.
+        scale: screen pixels a pixel.
+        columns: at most so many frames, spread evenly over T.
+
+    Returns:
+        picture (height, width, 3) uint8.
+
+    Raises:
+        ValueError: rows and captions do not fit together.
+    """
+    videos = _enlarged(rows, captions, mark_at, scale)  # (R, T, h, w, 3)
+    count, length, height, width = videos.shape[:4]
+    font = ImageFont.load_default(size=max(11, height // 9))
+    left, top = _caption_width(captions, font), font.size + 2 * GAP
+    times = np.unique(np.linspace(0, length - 1, min(columns, length)).round().astype(int))
+    x = [
+        left + i * (width + 2 * BORDER + 2) + (3 * GAP if t >= mark_at else 0)
+        for i, t in enumerate(times)
+    ]
+    y = [top + row * (height + 2 * BORDER + GAP) for row in range(count)]
+    right, bottom = x[-1] + width + 2 * BORDER + GAP, y[-1] + height + 2 * BORDER
+    image = Image.new("RGB", (right, bottom + font.size + 2 * GAP), PAPER)
+    _write_captions(image, captions, font, [v + BORDER + height // 2 for v in y])
+    for i, t in enumerate(times):
+        for row in range(count):
+            colour = DREAMT if row == count - 1 and t >= mark_at else SEEN
+            _paste(image, videos[row, t], (x[i], y[row]), colour)
+    _write_times(image, times, x, width, bottom, mark_at, font)
+    return torch.from_numpy(np.array(image))
+
+
+def write_mp4(path: str | Path, frames: Tensor, fps: int = 25) -> None:
+    """Write frames (T, H, W, 3) uint8 as H.264; odd sizes get one more row or column.
+
+    Raises:
+        ValueError: frames of another shape or type.
+        UserError: the file cannot be written; nothing is left of it.
+    """
+    array = _frames(frames)  # (T, H, W, 3)
+    odd = [(0, 0), *((0, size % 2) for size in array.shape[1:3]), (0, 0)]
+    array = np.pad(array, odd, mode="edge")
+
+    def write(temporary: Path) -> None:
+        with imageio.get_writer(
+            temporary, format="FFMPEG", mode="I", fps=fps, codec="libx264", quality=8,
+            macro_block_size=1, ffmpeg_log_level="error",
+        ) as writer:  # fmt: skip
+            for frame in array:
+                writer.append_data(frame)
+
+    _write_whole(Path(path), write)
+
+
+def write_png(path: str | Path, picture: Tensor) -> None:
+    """Write a picture (H, W, 3) uint8.
+
+    Raises:
+        ValueError: a picture of another shape or type.
+        UserError: the file cannot be written; nothing is left of it.
+    """
+    array = _frames(picture[None])[0]  # (H, W, 3)
+    _write_whole(Path(path), lambda temporary: Image.fromarray(array).save(temporary))
+
+
+def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Write under another name first, so that the file is whole or absent."""
+    temporary = path.with_name(f"unfinished-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"could not write {path} ({error.strerror or error}): free some space or check the "
+            "folder's permissions"
+        ) from error
+
+
+def _frames(frames: Tensor) -> np.ndarray:
+    array = np.asarray(frames.cpu())
+    if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or not array.size:
+        raise ValueError(
+            f"expected uint8 pictures (..., H, W, 3), got {array.dtype} {tuple(array.shape)}"
+        )
+    return array
+
+
+def _enlarged(
+    rows: Sequence[Tensor], captions: Sequence[str], mark_at: int, scale: int
+) -> np.ndarray:
+    """Rows as one array (R, T, H * scale, W * scale, 3)."""
+    shapes = {tuple(row.shape) for row in rows}
+    shape = next(iter(shapes), ())
+    if len(shapes) != 1 or len(shape) != 4 or shape[1] != 3 or len(captions) != len(rows):
+        raise ValueError(
+            "expected rows of one shape (T, 3, H, W) and a caption for each, got rows "
+            f"{[tuple(row.shape) for row in rows]} and {len(captions)} captions"
+        )
+    if not 0 <= mark_at <= shape[0] or scale < 1:
+        raise ValueError(f"mark_at={mark_at} is outside 0..{shape[0]}, or scale={scale} below 1")
+    videos = np.stack([np.asarray(row.cpu()) for row in rows]).transpose(0, 1, 3, 4, 2)
+    return videos.repeat(scale, axis=2).repeat(scale, axis=3)
+
+
+def _even(size: int) -> int:
+    return size + size % 2
+
+
+def _caption_width(captions: Sequence[str], font: ImageFont.FreeTypeFont) -> int:
+    return int(max(font.getlength(caption) for caption in captions)) + 4 * GAP
+
+
+def _write_captions(
+    image: Image.Image, captions: Sequence[str], font: ImageFont.FreeTypeFont, heights: list[int]
+) -> None:
+    draw = ImageDraw.Draw(image)
+    for caption, y in zip(captions, heights, strict=True):
+        draw.text((2 * GAP, y), caption, INK, font, anchor="lm")
+
+
+def _paste(
+    image: Image.Image, picture: np.ndarray, corner: tuple[int, int], colour: tuple[int, int, int]
+) -> None:
+    """Put a picture (h, w, 3) inside a border whose upper left corner is given."""
+    (x, y), (height, width) = corner, picture.shape[:2]
+    far = (x + width + 2 * BORDER - 1, y + height + 2 * BORDER - 1)
+    ImageDraw.Draw(image).rectangle((corner, far), fill=colour)
+    image.paste(Image.fromarray(picture), (x + BORDER, y + BORDER))
+
+
+def _write_bar(
+    image: Image.Image,
+    place: tuple[int, int, int],
+    t: int,
+    length: int,
+    mark_at: int,
+    font: ImageFont.FreeTypeFont,
+) -> None:
+    """Time's bar below the rows: seen part, dreamt part, and how far it is."""
+    x, y, width = place
+    draw = ImageDraw.Draw(image)
+    at = [x + round(width * k / length) for k in (mark_at, t + 1)]
+    draw.rectangle((x, y, x + width - 1, y + 3), fill=FAINT)
+    draw.rectangle((x, y, max(x, min(at) - 1), y + 3), fill=SEEN)
+    if at[1] > at[0]:
+        draw.rectangle((at[0], y, at[1] - 1, y + 3), fill=DREAMT)
+    dreaming = t >= mark_at
+    text = f"imagined +{t - mark_at + 1}" if dreaming else f"seen {t + 1} of {mark_at}"
+    draw.text((x, y + 3 + GAP), text, DREAMT if dreaming else SEEN, font, anchor="lt")
+
+
+def _write_times(
+    image: Image.Image,
+    times: np.ndarray,
+    x: list[int],
+    width: int,
+    bottom: int,
+    mark_at: int,
+    font: ImageFont.FreeTypeFont,
+) -> None:
+    """Frame numbers below the columns, and what is seen and what is imagined above them."""
+    draw = ImageDraw.Draw(image)
+    for t, left in zip(times, x, strict=True):
+        colour = DREAMT if t >= mark_at else SEEN
+        draw.text((left + BORDER + width / 2, bottom + GAP), str(t), colour, font, anchor="mt")
+    draw.text((2 * GAP, bottom + GAP), "frame", FAINT, font, anchor="lt")
+    if times[0] < mark_at:
+        draw.text((x[0] + BORDER, GAP + font.size), "seen", SEEN, font, anchor="ls")
+    dreamt = [left for t, left in zip(times, x, strict=True) if t >= mark_at]
+    if dreamt:
+        draw.text((dreamt[0] + BORDER, GAP + font.size), "imagined", DREAMT, font, anchor="ls")
+        line = dreamt[0] - 2 * GAP + 2
+        draw.line((line, GAP, line, bottom), fill=DREAMT, width=2)

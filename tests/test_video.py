@@ -1,0 +1,112 @@
+"""Films and strips: right sizes, the horizon visible, files that play."""
+
+import errno
+
+import imageio.v2 as imageio
+import numpy as np
+import pytest
+import torch
+
+from aef_worldmodel import video
+from aef_worldmodel.errors import UserError
+from aef_worldmodel.video import DREAMT, SEEN, film, strip, write_mp4, write_png
+
+CAPTIONS = ["reality", "seen again", "imagined"]
+
+
+def rows(length=9, size=16):
+    """A bright square that moves over a dark ground, the same in three rows."""
+    frames = torch.full((length, 3, size, size), 40, dtype=torch.uint8)
+    for t in range(length):
+        frames[t, :, 4:8, t : t + 4] = 200
+    return [frames, frames.clone(), frames.clone()]
+
+
+def count(picture, colour):
+    return int((picture == torch.tensor(colour, dtype=torch.uint8)).all(-1).sum())
+
+
+def test_film_marks_the_horizon():
+    frames = film(rows(), CAPTIONS, mark_at=4, scale=3)
+    assert frames.dtype == torch.uint8 and frames.shape[0] == 9 and frames.shape[3] == 3
+    dreamt = [count(frame, DREAMT) for frame in frames]
+    border = 4 * video.BORDER * (16 * 3 + video.BORDER)  # pixels of one border
+    assert dreamt[:4] == [0] * 4 and min(dreamt[4:]) > border
+    assert dreamt == sorted(dreamt) or dreamt[8] > dreamt[4]
+    assert all(count(frame, SEEN) >= 2 * border for frame in frames)
+
+
+def test_pictures_are_shown_unchanged():
+    frames = film(rows(), CAPTIONS, mark_at=4, scale=2)
+    bright = [count(frame, (200, 200, 200)) for frame in frames]
+    assert min(bright) >= 3 * 16 * 4 and max(bright) < 3 * 16 * 4 + 40  # rows, pixels, scale^2
+
+
+@pytest.mark.parametrize("mark_at, seen, dreamt", [(0, False, True), (4, True, True)])
+def test_strip(mark_at, seen, dreamt):
+    picture = strip(rows(), CAPTIONS, mark_at=mark_at, scale=2, columns=5)
+    assert picture.dtype == torch.uint8 and picture.ndim == 3
+    assert (count(picture, SEEN) > 0, count(picture, DREAMT) > 0) == (True, dreamt)
+    assert count(picture, (200, 200, 200)) >= 5 * 3 * 16 * 4
+    wider = strip(rows(), CAPTIONS, mark_at=mark_at, scale=2, columns=9)
+    assert wider.shape[1] > picture.shape[1]
+
+
+@pytest.mark.parametrize("size", [(16, 24), (17, 23)])
+def test_mp4_plays(tmp_path, size):
+    height, width = size
+    frames = torch.zeros(7, height, width, 3, dtype=torch.uint8)
+    frames[:, : height // 2] = torch.arange(7, dtype=torch.uint8).view(7, 1, 1, 1) * 30
+    write_mp4(tmp_path / "deep" / "a.mp4", frames, fps=10)
+    with imageio.get_reader(tmp_path / "deep" / "a.mp4") as reader:
+        read = np.stack(list(reader.iter_data()))
+    assert read.shape == (7, height + height % 2, width + width % 2, 3)
+    difference = read[:, : height // 2 - 2].astype(int).mean((1, 2, 3)) - np.arange(7) * 30
+    assert np.abs(difference).max() < 8
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a.mp4"]
+
+
+def test_png_is_exact(tmp_path):
+    picture = strip(rows(), CAPTIONS, mark_at=2)
+    write_png(tmp_path / "a.png", picture)
+    assert np.array_equal(imageio.imread(tmp_path / "a.png"), picture.numpy())
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    class Writer:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            return False
+
+        def append_data(self, frame):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def writer(path, **settings):
+        path.write_bytes(b"half")
+        return Writer()
+
+    monkeypatch.setattr(imageio, "get_writer", writer)
+    with pytest.raises(UserError, match=r"could not write .*a\.mp4 \(No space left on device\)"):
+        write_mp4(tmp_path / "a.mp4", torch.zeros(2, 4, 4, 3, dtype=torch.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "frames", [torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.zeros(2, 4, 4, 3)]
+)
+def test_wrong_frames_are_refused(tmp_path, frames):
+    with pytest.raises(ValueError, match="expected uint8 pictures"):
+        write_mp4(tmp_path / "a.mp4", frames)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [film, strip])
+def test_wrong_rows_are_refused(make):
+    with pytest.raises(ValueError, match="expected rows of one shape"):
+        make([*rows()[:2], rows(length=8)[0]], CAPTIONS, 4)
+    with pytest.raises(ValueError, match="2 captions"):
+        make(rows(), CAPTIONS[:2], 4)
+    with pytest.raises(ValueError, match="mark_at=10 is outside"):
+        make(rows(), CAPTIONS, 10)
