@@ -71,3 +71,12 @@ def reset_mask(options: dict | None, num_envs: int) -> Tensor:
             f"reset_mask is {mask.dtype} of shape {tuple(mask.shape)}: give bool of ({num_envs},)."
         )
     return mask
+
+
+def control_range(model) -> Tensor:
+    """Lowest and highest control of every actuator, float64 (2, A)."""
+    for i in range(model.nu):
+        if not model.actuator_ctrllimited[i]:
+            name = model.actuator(i).name or i
+            raise ValueError(f"Actuator {name} has no limits: give it a ctrlrange in the model.")
+    return torch.from_numpy(model.actuator_ctrlrange.T.copy())

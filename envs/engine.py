@@ -10,6 +10,7 @@ DERIVED = (
     "sensordata",
     "xpos",
     "xmat",
+    "xipos",
     "geom_xpos",
     "geom_xmat",
     "site_xpos",
@@ -53,6 +54,10 @@ class Engine:
 
     def settle(self, worlds: Tensor, substeps: int) -> None:
         """Advances only the worlds (K,), then sets their clocks to zero."""
+        raise NotImplementedError
+
+    def touching(self, worlds: Tensor) -> Tensor:
+        """Which of the worlds (K,), forwarded as they are, have a contact: (K,) bool."""
         raise NotImplementedError
 
     def faulty(self) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from envs.engine import DERIVED, Engine
 
 VELOCITY = int(mujoco.mjtStage.mjSTAGE_VEL)
 ACCELERATION = int(mujoco.mjtStage.mjSTAGE_ACC)
+ACTUATION = int(mujoco.mjtDisableBit.mjDSBL_ACTUATION)
 NO_STAGE = int(mujoco.mjtStage.mjSTAGE_NONE)
 STATE = ("time", "qpos", "qvel", "act", "ctrl", "mocap_pos", "mocap_quat", "qacc_warmstart")
 WARNINGS = {
@@ -36,6 +37,8 @@ class CpuEngine(Engine):
         self._batch = Batch(model, num_worlds, nthread=1, persistent=False)
         for name in STATE + DERIVED:
             setattr(self, name, self._view(name))
+        self._contacts = self._view("ncon")  # (N,)
+        self._disabled = torch.from_numpy(self._batch.expand("opt.disableflags"))  # (N,)
         self._row = torch.from_numpy(self._batch.state)  # (N, S)
         self._warned = self._batch.warning[:, :, 1].copy()  # (N, kinds), how often each was raised
 
@@ -55,11 +58,16 @@ class CpuEngine(Engine):
         self._batch.reset(worlds.numpy(), stage=NO_STAGE)
 
     def forward(self, worlds: Tensor) -> None:
+        self._disabled[worlds] |= ACTUATION
         self._batch.forward(worlds.numpy(), stage=ACCELERATION)
+        self._disabled[worlds] &= ~ACTUATION
 
     def settle(self, worlds: Tensor, substeps: int) -> None:
         self._batch.step(worlds.numpy(), nstep=substeps, stage=VELOCITY)
         self.time[worlds] = 0
+
+    def touching(self, worlds: Tensor) -> Tensor:
+        return self._contacts[worlds] > 0
 
     def faulty(self) -> dict[str, Tensor]:
         count = self._batch.warning[:, :, 1]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 SKYBOX_FILTER_PIXELS = 9
+DRAWN_GROUPS = (0, 1, 2)  # MuJoCo's default for geoms and sites
 
 
 def suite_spec(filename: str) -> mujoco.MjSpec:
@@ -48,6 +49,8 @@ def draw_sites(spec: mujoco.MjSpec) -> None:
         return
     model = spec.compile()
     for i, site in enumerate(spec.sites):
+        if model.site_group[i] not in DRAWN_GROUPS:
+            continue
         material = model.site_matid[i]
         spec.bodies[model.site_bodyid[i]].add_geom(
             name=f"{site.name or i}_site",

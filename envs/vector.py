@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs.checks import (
     camera_index,
+    control_range,
     cores,
     divisor,
     image_shape,
@@ -114,9 +115,8 @@ class BatchedEnv(VectorEnv):
         return CpuRenderer(self.sim, size, self.camera, self.threads)
 
     def _make_spaces(self) -> None:
-        low, high = self.model.actuator_ctrlrange.T.astype(np.float32)
         size = tuple(self._renderer.rgb.shape[1:])
-        self.single_action_space = gym.spaces.Box(low, high, dtype=np.float32)
+        self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.model.nu,), dtype=np.float32)
         self.single_observation_space = gym.spaces.Box(0, 255, size, dtype=np.uint8)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -125,8 +125,8 @@ class BatchedEnv(VectorEnv):
             "render_modes": ["rgb_array"],
             "render_fps": round(1 / (self.model.opt.timestep * self.substeps * self.action_repeat)),
         }
-        self._low = torch.from_numpy(low).to(self.device)
-        self._high = torch.from_numpy(high).to(self.device)
+        low, high = control_range(self.model).to(self.device, self.sim.dtype)  # (A,) each
+        self._middle, self._half = (low + high) / 2, (high - low) / 2
 
     # ---- Gymnasium
 
@@ -267,7 +267,7 @@ class BatchedEnv(VectorEnv):
 
     def _advance(self, action: Tensor) -> Tensor:
         """Repeats the action (N, A); returns the summed reward (N,)."""
-        self.sim.ctrl.copy_(action)
+        self.sim.ctrl.copy_(self._middle + self._half * action)
         reward = torch.zeros(self.num_envs, dtype=self.sim.dtype, device=self.device)
         for _ in range(self.action_repeat):
             self.sim.step(self.substeps)
@@ -286,6 +286,7 @@ class BatchedEnv(VectorEnv):
         self.sim.reset(worlds)
         self.task.reset(self.sim, worlds, draw)
         self.sim.forward(worlds)
+        self.sim.faulty()  # what placing them raised is no fault of the episode
 
     def _observe(self, changed: Tensor | None = None) -> Tensor:
         return self._renderer.draw(changed).clone()
@@ -312,12 +313,11 @@ class BatchedEnv(VectorEnv):
             raise ValueError(
                 f"The action has shape {given}: give (worlds, actuators) = {expected}."
             )
-        inside = (action >= self._low - ACTION_SLACK) & (action <= self._high + ACTION_SLACK)
+        inside = action.abs() <= 1 + ACTION_SLACK
         if not inside.all():  # NaN is not inside either
             world, actuator = (~inside).nonzero()[0].tolist()
-            low, high = self._low[actuator].item(), self._high[actuator].item()
             raise ValueError(
                 f"action[{world}, {actuator}] = {action[world, actuator].item()} is not within "
-                f"[{low}, {high}]: clip it to env.single_action_space."
+                "[-1, 1]: clip it to env.single_action_space."
             )
-        return action.to(self.sim.dtype).clamp(self._low, self._high)
+        return action.to(self.sim.dtype).clamp(-1, 1)

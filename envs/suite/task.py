@@ -1,6 +1,7 @@
 """What a task is, and the random numbers it starts episodes from."""
 
 import math
+from collections.abc import Callable
 
 import mujoco
 import numpy as np
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from envs.engine import Engine
 from envs.model import suite_spec
+
+MAX_DRAWS = 1000
 
 
 class Draw:
@@ -111,3 +114,21 @@ def randomize_joints(sim: Engine, worlds: Tensor, draw: Draw) -> None:
         else:
             continue
         sim.qpos[worlds, address] = draw.uniform(low, high)
+
+
+def draw_until_free(
+    sim: Engine, worlds: Tensor, draw: Draw, place: Callable[[Tensor, Draw], None]
+) -> None:
+    """Calls `place(worlds, draw)` again for the worlds that touch anything, until none does.
+
+    Raises:
+        RuntimeError: after MAX_DRAWS tries.
+    """
+    for _ in range(MAX_DRAWS):
+        place(worlds, draw)
+        sim.forward(worlds)
+        touching = sim.touching(worlds)
+        if not touching.any():
+            return
+        worlds, draw = worlds[touching], draw[touching]
+    raise RuntimeError(f"No state free of contacts was found in {MAX_DRAWS} tries.")

@@ -1,0 +1,49 @@
+"""Hopper: a planar monoped."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from envs.engine import Engine
+from envs.rewards import tolerance
+from envs.suite.task import Draw, Task, randomize_joints
+
+STAND_HEIGHT = 0.6  # metres, of the torso over the foot
+HOP_SPEED = 2.0  # metres a second
+
+
+class Hopper(Task):
+    """Stand with little effort, or hop forwards.
+
+    Args:
+        hop: reward speed rather than ease.
+    """
+
+    xml = "hopper.xml"
+    control_timestep = 0.02
+
+    def __init__(self, hop: bool):
+        self.hop = hop
+
+    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
+        randomize_joints(sim, worlds, draw)
+
+    def reward(self, sim: Engine) -> Tensor:
+        height = sim.xipos[:, sim.body("torso"), 2] - sim.xipos[:, sim.body("foot"), 2]
+        standing = tolerance(height, (STAND_HEIGHT, 2.0))
+        if self.hop:
+            speed = sim.sensor("torso_subtreelinvel")[:, 0]
+            return standing * tolerance(speed, (HOP_SPEED, torch.inf), HOP_SPEED / 2, "linear", 0.5)
+        ease = tolerance(sim.ctrl, margin=1.0, shape="quadratic", value_at_margin=0.0).mean(1)
+        return standing * (ease + 4) / 5
+
+    def proprio(self, sim: Engine) -> dict[str, Tensor]:
+        touch = torch.cat([sim.sensor("touch_toe"), sim.sensor("touch_heel")], 1)
+        return {"position": sim.qpos[:, 1:], "velocity": sim.qvel, "touch": touch.log1p()}
+
+
+TASKS = {
+    "hopper-hop": partial(Hopper, hop=True),
+    "hopper-stand": partial(Hopper, hop=False),
+}
