@@ -7,3 +7,5 @@ class UserError(Exception):
     Entry points print the message alone and leave with a non-zero code; every other exception is
     a bug and keeps its traceback.
     """
+
+    exit_code = 1

@@ -1,0 +1,1 @@
+"""Settings files: one small YAML per choice, read by agents.config."""
