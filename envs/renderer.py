@@ -10,11 +10,9 @@ import torch
 import warp as wp
 from torch import Tensor
 
-wp.config.quiet = True
-wp.config.log_level = 40  # errors only: not which driver is missing, nor each kernel's loading
-wp.init()
+import envs.quiet_warp  # noqa: F401  (before mujoco_warp, which initialises Warp)
 
-import mujoco_warp as mjw  # noqa: E402  (it initialises Warp, so only after the line above)
+import mujoco_warp as mjw  # isort: skip
 
 # What a picture depends on besides the model: where geoms, cameras and lights are.
 POSES = ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir")

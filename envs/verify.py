@@ -1,0 +1,207 @@
+"""Proof against dm_control, task by task: `python -m envs.verify [task ...]`."""
+
+import sys
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+import torch
+from scipy.stats import ks_2samp
+
+from envs import reference
+from envs.engine import Engine
+from envs.engine_cpu import CpuEngine
+from envs.model import compile_model
+from envs.suite import make_task, registry
+from envs.suite.task import Draw, Task
+
+TOLERANCE = 1e-9  # of rewards, observations and positions on the C engine
+LEVEL = 1e-3  # at which episodes' starts would be called different
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The largest differences from dm_control over some states of a task.
+
+    Attributes:
+        states: how many states were compared.
+        reward, proprio: of the reward and of the observation vector at the same state.
+        trajectory: of the positions after the same actions from the same start.
+        reward_range: lowest and highest reward met, so that a comparison of zeros shows.
+    """
+
+    states: int
+    reward: float
+    proprio: float
+    trajectory: float
+    reward_range: tuple[float, float]
+
+
+def scripted_actions(steps: int, worlds: int, actuators: int, seed: int) -> np.ndarray:
+    """Actions in [-1, 1], (steps, worlds, actuators): random in the even worlds, waves in others.
+
+    The waves reach what random actions seldom do: speed, height, the ends of the joints.
+    """
+    generator = np.random.default_rng(seed)
+    actions = generator.uniform(-1, 1, (steps, worlds, actuators))
+    phase = generator.uniform(0, 2 * np.pi, (worlds, actuators))
+    period = generator.uniform(10, 60, (worlds, actuators))
+    waves = np.sin(phase + 2 * np.pi * np.arange(steps)[:, None, None] / period)
+    actions[:, 1::2] = np.clip(1.5 * waves, -1, 1)[:, 1::2]
+    return actions
+
+
+def scatter(sim: Engine, generator: torch.Generator) -> None:
+    """Moves the worlds, which stand at starts of episodes, to states that reward all that can be.
+
+    Hinges and limited joints go anywhere, in every second world nearly to zero (upright, for most
+    models); velocities are of the order of 0.1, 1 or 10; controls are anything.
+    """
+    model, worlds = sim.model, sim.num_worlds
+    near = torch.where(torch.arange(worlds) % 2 == 0, 1.0, 0.05).double()  # (N,)
+    for joint in range(model.njnt):
+        limited, address = model.jnt_limited[joint], model.jnt_qposadr[joint]
+        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
+            continue
+        low, high = model.jnt_range[joint] if limited else (-np.pi, np.pi)
+        if not limited and model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_SLIDE:
+            low, high = -0.2, 0.2
+        part = torch.rand(worlds, generator=generator, dtype=torch.double)
+        sim.qpos[:, address] = near * (low + (high - low) * part)
+    scale = 10.0 ** (torch.arange(worlds) % 3 - 1).double()[:, None]  # (N, 1)
+    sim.qvel[:] = scale * torch.randn(sim.qvel.shape, generator=generator, dtype=torch.double)
+    sim.ctrl[:] = 2 * torch.rand(sim.ctrl.shape, generator=generator, dtype=torch.double) - 1
+
+
+def compare_placed(name: str, states: int = 1000) -> Errors:
+    """Compares reward and observation at states scattered widely, without stepping."""
+    task = make_task(name)
+    sim = started(task, states)
+    scatter(sim, torch.Generator().manual_seed(0))
+    sim.forward(torch.arange(states))
+    proprio = flat(task.proprio(sim), states)
+    env = reference.load(name, seed=0)
+    env.reset()
+    rewards, proprio_error = [], 0.0
+    for world in range(states):
+        reference.paste_state(sim, world, env.physics)
+        rewards.append(env.task.get_reward(env.physics))
+        difference = np.abs(reference.observation(env) - proprio[world]).max()
+        proprio_error = max(proprio_error, float(difference))
+    reward_error = float(np.abs(task.reward(sim).numpy() - rewards).max())
+    return Errors(states, reward_error, proprio_error, 0.0, (min(rewards), max(rewards)))
+
+
+def started(task: Task, episodes: int) -> CpuEngine:
+    """Worlds on the CPU engine at the start of as many episodes, with seeds 0, 1, ..."""
+    sim = CpuEngine(compile_model(task.spec()), episodes)
+    worlds = torch.arange(episodes)
+    sim.reset(worlds)
+    task.reset(sim, worlds, Draw(worlds, torch.zeros_like(worlds), sim.device, sim.dtype))
+    return sim
+
+
+def flat(proprio: dict[str, torch.Tensor], worlds: int) -> np.ndarray:
+    """An observation's parts side by side, (N, P)."""
+    parts = [part.reshape(worlds, -1) for part in proprio.values()]
+    return torch.cat(parts, 1).cpu().numpy()
+
+
+def compare(name: str, engine=CpuEngine, worlds: int = 5, steps: int = 200, resync=False) -> Errors:
+    """Steps the engine and dm_control side by side with the same actions.
+
+    Args:
+        engine: what makes the worlds, called with the model and their number.
+        steps: control steps, without action repeat.
+        resync: copy dm_control's state into the engine before every step, which measures the
+            error of one step instead of the trajectory's.
+    """
+    task = make_task(name)
+    sim: Engine = engine(compile_model(task.spec()), worlds)
+    theirs = [reference.load(name, seed) for seed in range(worlds)]
+    for env in theirs:
+        env.reset()
+    _copy_all(theirs, sim)
+    low, high = sim.model.actuator_ctrlrange.T
+    worst = {"reward": 0.0, "proprio": _proprio_error(task, sim, theirs), "trajectory": 0.0}
+    rewards = []
+    for action in scripted_actions(steps, worlds, sim.model.nu, seed=0):
+        control = (low + high) / 2 + (high - low) / 2 * action
+        if resync:
+            _copy_all(theirs, sim)
+        sim.ctrl.copy_(torch.as_tensor(control))
+        sim.step(task.substeps(sim.model))
+        rewards.append([env.step(c).reward for env, c in zip(theirs, control, strict=True)])
+        positions = np.stack([env.physics.data.qpos for env in theirs])
+        found = {
+            "reward": np.abs(task.reward(sim).cpu().numpy() - rewards[-1]).max(),
+            "proprio": _proprio_error(task, sim, theirs),
+            "trajectory": np.abs(sim.qpos.cpu().numpy() - positions).max(),
+        }
+        worst = {k: max(worst[k], float(found[k])) for k in worst}
+    return Errors(worlds * steps, **worst, reward_range=(np.min(rewards), np.max(rewards)))
+
+
+def start_p_value(name: str, episodes: int = 200) -> float:
+    """How well our starts of episodes agree with dm_control's: a p-value.
+
+    The smallest of the two-sample Kolmogorov-Smirnov tests over the coordinates, times their
+    number (Bonferroni), at most 1; 0 if a coordinate is constant in one and not the same in the
+    other. dm_control's episodes come from its own seeds 0, 1, ...
+    """
+    sim = started(make_task(name), episodes)
+    parts = [sim.qpos, sim.qvel] + [sim.mocap_pos.flatten(1)] * bool(sim.model.nmocap)
+    ours = torch.cat(parts, 1).numpy()  # (episodes, S)
+    env = reference.load(name, seed=0)
+    theirs = []
+    for seed in range(episodes):
+        env.task.random.seed(seed)
+        env.reset()
+        theirs.append(reference.start_state(env.physics)[: ours.shape[1]])
+    return _smallest_p_value(ours, np.stack(theirs))
+
+
+def _smallest_p_value(ours: np.ndarray, theirs: np.ndarray) -> float:
+    varies = np.maximum(ours.std(0), theirs.std(0)) > 1e-9
+    if not np.allclose(ours[:, ~varies], theirs[:, ~varies], atol=1e-9):
+        return 0.0
+    p = [ks_2samp(a, b).pvalue for a, b in zip(ours.T[varies], theirs.T[varies], strict=True)]
+    return min(1.0, min(p) * len(p))
+
+
+def _copy_all(theirs: list, sim: Engine) -> None:
+    for world, env in enumerate(theirs):
+        reference.copy_state(env.physics, sim, world)
+    sim.forward(torch.arange(len(theirs), device=sim.device))
+
+
+def _proprio_error(task: Task, sim: Engine, theirs: list) -> float:
+    ours = flat(task.proprio(sim), len(theirs))
+    return float(np.abs(ours - np.stack([reference.observation(env) for env in theirs])).max())
+
+
+def main(names: list[str]) -> int:
+    """Prints the table; returns 1 if a task differs by more than TOLERANCE or starts elsewhere."""
+    print(f"{'task':24s} states  reward   proprio  trajectory  reward range   start p")
+    failed = False
+    for name in names or registry():
+        stepped, placed, p = compare(name), compare_placed(name), start_p_value(name)
+        for errors, start in ((stepped, f"{p:7.4f}"), (placed, "")):
+            worst = max(errors.reward, errors.proprio, errors.trajectory)
+            bad = not worst <= TOLERANCE or p < LEVEL
+            failed |= bad
+            low, high = errors.reward_range
+            print(
+                f"{name if start else '  placed':24s} {errors.states:6d}  {errors.reward:.1e}  "
+                f"{errors.proprio:.1e}  {errors.trajectory:.1e}     {low:.3f}-{high:.3f}    {start}"
+                + ("   DIFFERS" if bad else ""),
+                flush=True,
+            )
+    return int(failed)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except ValueError as error:
+        sys.exit(str(error))
