@@ -1,7 +1,5 @@
-"""Settings for every test: one thread, quiet kernels."""
+"""Settings for every test: one thread of torch."""
 
 import torch
-import warp
 
 torch.set_num_threads(1)
-warp.config.quiet = True
