@@ -12,13 +12,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def checked_device(device: str | torch.device) -> torch.device:
+    """The device, if there is such a one here."""
+    kind, _, index = str(device).partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ValueError(f"device={str(device)!r} is not known: give 'cpu' or 'cuda'.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda' needs an NVIDIA GPU and a CUDA build of torch: give 'cpu'.")
+    return torch.device(device)
+
+
 def positive(name: str, value: int) -> int:
+    """A count of 1 or more."""
     if value != int(value) or value < 1:
         raise ValueError(f"{name}={value!r} is not a count: give an integer of 1 or more.")
     return int(value)
 
 
 def one_of(name: str, value, known):
+    """One of the known values."""
     if value not in known:
         choices = " or ".join(repr(k) for k in known)
         raise ValueError(f"{name}={value!r} is not known: give {choices}.")
@@ -26,6 +38,7 @@ def one_of(name: str, value, known):
 
 
 def divisor(frames: int, repeat: int) -> int:
+    """An action repeat that divides the episode's frames."""
     if repeat < 1 or frames % repeat:
         fit = [k for k in range(1, 21) if frames % k == 0]
         raise ValueError(
@@ -41,6 +54,7 @@ def image_shape(name: str, value: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def camera_index(model, camera: int | str) -> int:
+    """The index of a camera given by name or index."""
     names = [model.camera(i).name for i in range(model.ncam)]
     if camera in names:
         return names.index(camera)

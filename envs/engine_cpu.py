@@ -1,4 +1,5 @@
 """Physics on the CPU: MuJoCo's own batched simulator, in double precision."""
+# ruff: noqa: D102 - what the methods do is said once, in Engine
 
 import mujoco
 import numpy as np

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
-import torch
 
 SKYBOX_FILTER_PIXELS = 9
 DRAWN_GROUPS = (0, 1, 2)  # MuJoCo's default for geoms and sites
@@ -76,10 +75,9 @@ def move_to_mocap(spec: mujoco.MjSpec, name: str) -> None:
     element = spec.site(name) or spec.geom(name)
     body = spec.worldbody.add_body(name=name, pos=element.pos, mocap=True)
     add = body.add_site if isinstance(element, mujoco.MjsSite) else body.add_geom
-    kept = dict(name=name, type=element.type, size=element.size, rgba=element.rgba)
-    kept |= dict(material=element.material, group=element.group)
+    kept = {k: getattr(element, k) for k in ("name", "type", "size", "rgba", "material", "group")}
     if add == body.add_geom:
-        kept |= dict(contype=element.contype, conaffinity=element.conaffinity, mass=0)
+        kept |= {"contype": element.contype, "conaffinity": element.conaffinity, "mass": 0}
     spec.delete(element)
     add(**kept)
 
@@ -100,7 +98,13 @@ def smooth_skybox(model: mujoco.MjModel) -> None:
 
 def _box_filter(images: np.ndarray) -> np.ndarray:
     """Means over squares of SKYBOX_FILTER_PIXELS: uint8 (F, H, W, C) to the same."""
-    x = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2)  # (F, C, H, W)
-    x = torch.nn.functional.pad(x, (SKYBOX_FILTER_PIXELS // 2,) * 4, mode="replicate")
-    x = torch.nn.functional.avg_pool2d(x, SKYBOX_FILTER_PIXELS, stride=1)
-    return x.permute(0, 2, 3, 1).round().byte().numpy()
+    width = SKYBOX_FILTER_PIXELS
+    sums = images.astype(np.int32)
+    for axis in (1, 2):
+        before, after = (width // 2 + 1, width // 2)
+        padding = [(before, after) if a == axis else (0, 0) for a in range(4)]
+        sums = np.pad(sums, padding, mode="edge").cumsum(axis)
+        ends, starts = [slice(None)] * 4, [slice(None)] * 4
+        ends[axis], starts[axis] = slice(width, None), slice(None, -width)
+        sums = sums[tuple(ends)] - sums[tuple(starts)]
+    return ((sums + width**2 // 2) // width**2).astype(np.uint8)

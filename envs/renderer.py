@@ -35,7 +35,7 @@ def announced(what: str, after_seconds: float = 1.0):
     """Says on stderr that `what` is being compiled, if it takes long enough to wonder."""
     where = wp.config.kernel_cache_dir
     line = f"envs: compiling {what}; this happens once and is kept in {where}."
-    timer = threading.Timer(after_seconds, print, (line,), dict(file=sys.stderr, flush=True))
+    timer = threading.Timer(after_seconds, print, (line,), {"file": sys.stderr, "flush": True})
     timer.start()
     try:
         yield

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs.checks import (
     camera_index,
+    checked_device,
     control_range,
     cores,
     divisor,
@@ -78,7 +79,7 @@ class BatchedEnv(VectorEnv):
         render_size: int | tuple[int, int] = 240,
     ):
         self.task, self.num_envs = task, positive("num_envs", num_envs)
-        self.device = torch.device(device)
+        self.device = checked_device(device)
         self.action_repeat = divisor(task.frames, action_repeat)
         self.episode_decisions = task.frames // self.action_repeat
         self.autoreset = one_of("autoreset", autoreset, AUTORESET)
@@ -107,7 +108,6 @@ class BatchedEnv(VectorEnv):
             from envs.engine_cpu import CpuEngine
 
             return CpuEngine(self.model, self.num_envs)
-        raise ValueError(f"device={str(self.device)!r} is not known: give 'cpu' or 'cuda'.")
 
     def _make_renderer(self, size: tuple[int, int]):
         from envs.renderer import CpuRenderer

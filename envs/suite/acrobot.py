@@ -1,4 +1,5 @@
 """Acrobot: two links, one motor at the elbow, balance pointing up."""
+# ruff: noqa: D102 - what the methods do is said once, in Task
 
 import math
 from functools import partial

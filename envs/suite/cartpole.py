@@ -1,4 +1,5 @@
 """Cartpole: a pole on a cart on a rail."""
+# ruff: noqa: D102 - what the methods do is said once, in Task
 
 import math
 from functools import partial

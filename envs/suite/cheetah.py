@@ -1,4 +1,5 @@
 """Cheetah: a planar runner."""
+# ruff: noqa: D102 - what the methods do is said once, in Task
 
 import torch
 from torch import Tensor

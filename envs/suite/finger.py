@@ -1,4 +1,5 @@
 """Finger: a two-link finger and a free spinner to turn."""
+# ruff: noqa: D102 - what the methods do is said once, in Task
 
 import math
 from functools import partial

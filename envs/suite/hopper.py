@@ -1,4 +1,5 @@
 """Hopper: a planar monoped."""
+# ruff: noqa: D102 - what the methods do is said once, in Task
 
 from functools import partial
 

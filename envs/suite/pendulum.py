@@ -1,4 +1,5 @@
 """Pendulum: swing up with a motor too weak to lift it at once."""
+# ruff: noqa: D102 - what the methods do is said once, in Task
 
 import math
 

@@ -1,4 +1,5 @@
 """Quadruped: a four-legged body in space, with filtered position actuators."""
+# ruff: noqa: D102 - what the methods do is said once, in Task
 
 from functools import partial
 

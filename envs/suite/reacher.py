@@ -1,4 +1,5 @@
 """Reacher: a two-link arm in the plane, and a target somewhere near it."""
+# ruff: noqa: D102 - what the methods do is said once, in Task
 
 import math
 from functools import partial

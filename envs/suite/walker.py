@@ -1,4 +1,5 @@
 """Walker: a planar biped."""
+# ruff: noqa: D102 - what the methods do is said once, in Task
 
 from functools import partial
 
