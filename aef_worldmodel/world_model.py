@@ -1,0 +1,282 @@
+"""The recurrent AEF world model: exact likelihood of a video given its actions.
+
+    h_t = cell(h_(t-1), [z_(t-1), a_(t-1)])      z_t ~ N(mean(h_t), std(h_t))
+    log p(x_1..T | a_1..T) = sum_t [ log p(z_t | h_t) + volume_t + pixels_t ]       DESIGN section 2
+
+A row t of a sequence holds frame x_t, the reward that arrived with it, and the action a_t taken
+on seeing it. `State(h, z)` is what heads, agents and dynamics read. Shapes: B batch, T time,
+N any batch, d latent, H recurrent, A action.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Callable, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aef_worldmodel.autoencoders import VAE, Autoencoder, Code, ExpandedAEF, PartitionAEF
+from aef_worldmodel.distributions import TwoHotHead, normal_log_prob, standard_normal_log_prob
+from aef_worldmodel.networks import GatedCell, PatchDecoder, PatchEncoder, mlp, zero_last
+
+
+@dataclass(frozen=True)
+class WorldModelConfig:
+    """Architecture and objective of a world model."""
+
+    autoencoder: Literal["partition", "expanded", "vae"] = "partition"
+    """Which eye: exact partition AEF, expanded AEF, or the VAE with the same networks."""
+    core: Literal["dct", "center", "corner"] = "dct"
+    """Which dimensions of the image a partition AEF turns into the latent."""
+    latent_dim: int = 32
+    """d, dimensions of the latent z."""
+    recurrent_dim: int = 256
+    """H, dimensions of the recurrent state h."""
+    hidden_dim: int = 256
+    """Width of dense layers."""
+    width: int = 64
+    """Base channels of encoder and decoder."""
+    sigma_floor: float = 0.1
+    """Least decoder standard deviation, in units of 64 grey levels."""
+    prior_floor: float = 0.1
+    """Least standard deviation of the latent's prior."""
+    anchor: float = 0.1
+    """lambda of the geometric mixture (1 - lambda) log p(z|h) + lambda log N(z; 0, I) that pins
+    the latent's scale (DESIGN 7)."""
+    likelihood_scale: float = 0.01
+    """Weight of one nat of the video's likelihood against one nat of reward and continuation."""
+    reward_weight: float = 1.0
+    """Weight of the reward's cross-entropy."""
+    decoded_frames: int = 64
+    """Frames of a batch whose pixels are decoded for the loss: an unbiased estimate."""
+    training: Literal["joint", "staged"] = "joint"
+    """joint: one objective for all. staged: the autoencoder first (during `pretrain`), then the
+    dynamics and heads on its frozen latents, as Ha & Schmidhuber 2018."""
+
+
+Part = Literal["joint", "eye", "dynamics"]
+
+
+class State(NamedTuple):
+    """Model state of N worlds: recurrent h (N, H) and latent z (N, d), both float32."""
+
+    recurrent: Tensor
+    latent: Tensor
+
+    @property
+    def features(self) -> Tensor:
+        """(..., H + d), what heads and agents read."""
+        return torch.cat([self.recurrent, self.latent], -1)
+
+
+class Losses(NamedTuple):
+    """What `WorldModel.loss` returns: the number to minimise, and what it is made of."""
+
+    total: Tensor  # ()
+    states: State  # (B, T, H), (B, T, d), detached: filtered states of every row
+    terms: dict[str, Tensor]  # name -> () detached; nats a frame, or as the name says
+
+
+class VideoLogProb(NamedTuple):
+    """Parts of a video's log-likelihood, each (B, T) in nats a frame."""
+
+    prior: Tensor
+    volume: Tensor
+    pixels: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """log p(x_1..T | a_1..T), nats a video (B,)."""
+        return (self.prior + self.volume + self.pixels).sum(-1)
+
+    def bits_per_dim(self, dims: int) -> Tensor:
+        """`-log2 p / (T D) + 8` of frames in units of grey levels (B,); `dims` D = C H W."""
+        return -self.total / (self.prior.shape[-1] * dims * math.log(2)) + 8
+
+
+class WorldModel(nn.Module):
+    """`observe / imagine / decode / loss / log_prob` of a recurrent AEF (or VAE).
+
+    Args:
+        config: architecture and objective.
+        frame_shape: (C, H, W) of uint8 frames, sides multiples of 16.
+        action_dim: A, of actions in [-1, 1].
+    """
+
+    def __init__(self, config: WorldModelConfig, frame_shape: tuple[int, int, int],
+                 action_dim: int):
+        super().__init__()
+        c = self.config = config
+        self.action_dim = action_dim
+        self.eye = make_autoencoder(config, frame_shape)
+        self.cell = GatedCell(c.latent_dim + action_dim, c.recurrent_dim)
+        self.prior_net = mlp(c.recurrent_dim, 2 * c.latent_dim, c.hidden_dim, 1)
+        features = c.recurrent_dim + c.latent_dim
+        self.reward_head = TwoHotHead(features, c.hidden_dim, 2)
+        self.continue_head = zero_last(mlp(features, 1, c.hidden_dim, 1))
+
+    # -- one step ------------------------------------------------------------------------
+
+    def initial(self, count: int) -> State:
+        """State before the first frame: zeros (N, H), (N, d)."""
+        zeros = self.eye.mean.new_zeros
+        return State(zeros(count, self.config.recurrent_dim), zeros(count, self.config.latent_dim))
+
+    def step(self, state: State, action: Tensor) -> Tensor:
+        """Next recurrent state (N, H) after `action` (N, A); the latent comes from the prior or
+        from a frame."""
+        embedded = self.cell.embed(torch.cat([state.latent, action], -1))
+        return self.cell(embedded, state.recurrent)
+
+    def prior(self, recurrent: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of p(z | h), each (..., d) float32."""
+        mean, raw = self.prior_net(recurrent).float().chunk(2, -1)
+        return mean, F.softplus(raw) + self.config.prior_floor
+
+    def observe(self, state: State, action: Tensor, frames: Tensor, first: Tensor) -> State:
+        """Filters one step: previous state and action, new frames (N, C, H, W) uint8; where
+        `first` (N,) bool, the state is forgotten. Deterministic."""
+        recurrent = self.step(state, action) * ~first[:, None]
+        return State(recurrent, self.eye.encode(frames).latent)
+
+    def reward(self, state: State) -> Tensor:
+        """Expected reward that arrives with the state (...)."""
+        return self.reward_head.mean(state.features)
+
+    def continuation(self, state: State) -> Tensor:
+        """Probability that the episode goes on from the state (...)."""
+        return torch.sigmoid(self.continue_head(state.features).float()[..., 0])
+
+    # -- sequences -----------------------------------------------------------------------
+
+    def filter(self, latents: Tensor, actions: Tensor, first: Tensor, start: Tensor) -> Tensor:
+        """Recurrent states h_t of every row (B, T, H), from latents (B, T, d), actions (B, T, A),
+        first (B, T) and the state before the first row, `start` (B, H)."""
+        embedded = self.cell.embed(torch.cat([latents, actions], -1))  # (B, T, 3H)
+        keep = (~first).to(start.dtype)[..., None]  # (B, T, 1)
+        state, states = start * keep[:, 0], []
+        for t in range(latents.shape[1]):
+            states.append(state)
+            if t + 1 < latents.shape[1]:
+                state = self.cell(embedded[:, t], state) * keep[:, t + 1]
+        return torch.stack(states, 1)
+
+    def loss(self, batch: dict[str, Tensor], part: Part = "joint") -> Losses:
+        """Negative exact log-likelihood of a batch of sequences plus the heads' cross-entropies.
+
+        Args:
+            batch: frame (B, T, C, H, W) uint8, action (B, T, A), reward (B, T), first and
+                terminal (B, T) bool, recurrent (B, H) the stored state of the first row.
+            part: "joint"; or one stage of staged training: "eye" learns the autoencoder alone,
+                "dynamics" everything else on frozen latents.
+        """
+        c = self.config
+        size, length = batch["first"].shape
+        if part == "dynamics":
+            with torch.no_grad():
+                code = self.eye.encode(batch["frame"].flatten(0, 1))
+        else:
+            code = self.eye.encode(batch["frame"].flatten(0, 1), dequantise=True)
+        latents = code.latent.view(size, length, -1)  # (B, T, d)
+        image, terms = self._image_terms(code, part)
+        read = latents.detach() if part == "eye" else latents
+        recurrent = self.filter(read, batch["action"], batch["first"], batch["recurrent"].float())
+        mean, std = self.prior(recurrent)
+        prior = normal_log_prob(read, mean, std).mean()
+        anchor = standard_normal_log_prob(latents).sum(-1).mean()
+        video = image + (1 - c.anchor) * prior + c.anchor * anchor
+        if part == "eye":
+            video = image + anchor
+        reward, ended = self._head_losses(State(recurrent, read), batch)
+        total = -c.likelihood_scale * video + c.reward_weight * reward + ended
+        terms |= {
+            "loss": total, "prior": prior, "latent_std": latents.std(), "prior_std": std.mean(),
+            "reward_loss": reward, "continue_loss": ended,
+        }  # fmt: skip
+        if part != "dynamics":
+            terms["log_prob"] = terms["pixels"] + terms["volume"] + prior
+        detached = {name: value.detach() for name, value in terms.items()}
+        return Losses(total, State(recurrent.detach(), latents.detach()), detached)
+
+    def _image_terms(self, code: Code, part: Part) -> tuple[Tensor, dict[str, Tensor]]:
+        """Pixels (on a random subset of the frames) plus volume, nats a frame."""
+        if part == "dynamics":
+            return code.volume.new_zeros(()), {}
+        count, device = len(code.latent), code.latent.device
+        chosen = torch.randperm(count, device=device)[: self.config.decoded_frames]
+        pixels, volume = self.eye.pixels(code, chosen).mean(), code.volume.mean()
+        return pixels + volume, {"pixels": pixels, "volume": volume, "sigma": self.eye.sigma.mean()}
+
+    def _head_losses(self, state: State, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Cross-entropies of reward and continuation, nats a row."""
+        features = state.features
+        seen = (~batch["first"]).float()  # no reward arrives with an episode's first frame
+        reward = (self.reward_head.loss(features, batch["reward"]) * seen).mean()
+        logits = self.continue_head(features).float()[..., 0]
+        going = (~batch["terminal"]).float()
+        return reward, F.binary_cross_entropy_with_logits(logits, going)
+
+    def imagine(self, start: State, policy: Callable[[Tensor], Tensor], horizon: int,
+                temperature: float = 1.0) -> tuple[State, list]:
+        """Rolls the prior forward under `policy(features (N, F)) -> (action (N, A), extra)`.
+
+        Returns states (horizon + 1, N, .), the start first, and the list of what the policy
+        returned. Differentiable in the policy and in the dynamics.
+        """
+        states, decisions = [start], []
+        for _ in range(horizon):
+            decision = policy(states[-1].features)
+            recurrent = self.step(states[-1], decision[0])
+            mean, std = self.prior(recurrent)
+            latent = mean + temperature * std * torch.randn_like(mean) if temperature else mean
+            states.append(State(recurrent, latent))
+            decisions.append(decision)
+        return State(*(torch.stack(part) for part in zip(*states))), decisions
+
+    def follow(self, frames: Tensor, actions: Tensor, first: Tensor | None = None) -> State:
+        """Filtered states of every row of sequences that begin with an episode or at rest.
+
+        frames (B, T, C, H, W) uint8, actions (B, T, A), first (B, T) bool, by default True at
+        t = 0 alone. Deterministic. Returns (B, T, H) and (B, T, d).
+        """
+        size, length = frames.shape[:2]
+        if first is None:
+            first = torch.zeros(size, length, dtype=torch.bool, device=frames.device)
+        latents = self.eye.encode(frames.flatten(0, 1)).latent.view(size, length, -1)
+        start = self.initial(size).recurrent
+        return State(self.filter(latents, actions, first, start), latents)
+
+    def log_prob(self, frames: Tensor, actions: Tensor, dequantise: bool = True) -> VideoLogProb:
+        """Log-likelihood in nats of videos given their actions, frame by frame, as its parts.
+
+        frames (B, T, C, H, W) uint8 from the start of an episode, actions (B, T, A). Exact for a
+        partition AEF; see `self.eye.likelihood` for what the number is otherwise. With
+        `dequantise`, noise is drawn anew at every call; without, densities are at bin centres.
+        """
+        size, length = frames.shape[:2]
+        y = self.eye.preprocess(frames.flatten(0, 1), dequantise)
+        code = self.eye.encode_y(y, sample=dequantise)
+        latents = code.latent.view(size, length, -1)  # (B, T, d)
+        first = torch.zeros(size, length, dtype=torch.bool, device=frames.device)
+        recurrent = self.filter(latents, actions, first, self.initial(size).recurrent)
+        prior = normal_log_prob(latents, *self.prior(recurrent))  # (B, T)
+        volume, pixels = code.volume, self.eye.pixels(code)
+        return VideoLogProb(prior, volume.view(size, length), pixels.view(size, length))
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Latents (..., d) -> frames (..., C, H, W) float in [0, 1]."""
+        frames = self.eye.decode(latent.flatten(0, -2))
+        return frames.view(*latent.shape[:-1], *frames.shape[1:])
+
+
+def make_autoencoder(config: WorldModelConfig, shape: tuple[int, int, int]) -> Autoencoder:
+    """The eye named by `config.autoencoder`, with our patch networks."""
+    c = config
+    encoder = PatchEncoder(shape, c.latent_dim, c.width, c.hidden_dim)
+    decoder = PatchDecoder(shape, c.latent_dim, c.width, c.hidden_dim)
+    if c.autoencoder == "partition":
+        return PartitionAEF(encoder, decoder, shape, c.latent_dim, core=c.core,
+                            sigma_floor=c.sigma_floor)
+    kind = {"expanded": ExpandedAEF, "vae": VAE}[c.autoencoder]
+    return kind(encoder, decoder, shape, c.latent_dim, sigma_floor=c.sigma_floor)

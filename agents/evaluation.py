@@ -1,0 +1,75 @@
+"""Evaluation: episodes of the deterministic policy run as one batch, and what the model saw."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from aef_worldmodel.dream import open_loop, psnr
+from aef_worldmodel.video import film, strip
+
+CONTEXT, LENGTH = 5, 60  # frames a film's dream sees, and how many it shows
+FILMED = 4  # worlds whose dreams are scored
+HORIZONS = (5, 15, 45)  # decisions ahead at which they are
+
+
+class Episodes(NamedTuple):
+    """A batch of full episodes of N worlds."""
+
+    returns: Tensor  # (N,) undiscounted
+    frames: Tensor  # (FILMED, T, C, H, W) uint8, the first worlds, on the CPU
+    actions: Tensor  # (FILMED, T, A)
+    proprio: Tensor  # (FILMED, T, P)
+
+
+@torch.no_grad()
+def run_episodes(learner, env, seed: int, filmed: int = FILMED) -> Episodes:
+    """One episode of the deterministic policy in every world of `env`, reset with `seed`."""
+    device, count = learner.device, env.num_envs
+    frame, _ = env.reset(seed=seed)
+    state = learner.model.initial(count)
+    action = torch.zeros(count, learner.model.action_dim, device=device)
+    first = torch.ones(count, dtype=torch.bool, device=device)
+    alive, returns = first.clone(), torch.zeros(count, device=device)
+    frames, actions, proprio = [], [], []
+    for _ in range(env.episode_decisions):
+        with learner.autocast():
+            state = learner.model.observe(state, action, frame, first)
+            action = learner.agent.actor.mode(state.features).float()
+        frames.append(frame[:filmed].cpu())
+        actions.append(action[:filmed].cpu())
+        proprio.append(env.proprio()[:filmed].cpu())
+        first = torch.zeros_like(first)
+        frame, reward, terminated, truncated, _ = env.step(action)
+        returns += reward * alive
+        alive &= ~(terminated | truncated)
+    return Episodes(returns.cpu(), *(torch.stack(x, 1) for x in (frames, actions, proprio)))
+
+
+class DreamReport(NamedTuple):
+    """What the model imagines of an episode it has not been trained on."""
+
+    film: Tensor  # (LENGTH, h, w, 3) uint8: reality, reconstruction, imagination
+    strip: Tensor  # (h, w, 3) uint8: the same side by side
+    scores: dict[str, float]  # dream/psnr_K and dream/copy_K in dB
+
+
+@torch.no_grad()
+def report_dream(learner, episodes: Episodes) -> DreamReport:
+    """Films and scores open-loop dreams of the first `LENGTH` decisions of the episodes."""
+    device = learner.device
+    frames = episodes.frames[:, :LENGTH].to(device)  # (N, L, C, H, W)
+    actions = episodes.actions[:, :LENGTH].to(device)
+    with learner.autocast():
+        dream = open_loop(learner.model, frames, actions, CONTEXT)
+    scores = {}
+    for ahead in HORIZONS:
+        t = CONTEXT - 1 + ahead
+        if t < frames.shape[1]:
+            truth, last = dream.reality[:, t], dream.reality[:, CONTEXT - 1]
+            scores[f"dream/psnr_{ahead}"] = psnr(dream.imagination[:, t], truth).mean().item()
+            scores[f"dream/copy_{ahead}"] = psnr(last, truth).mean().item()
+    scores["dream/psnr_now"] = psnr(dream.reconstruction, dream.reality).mean().item()
+    rows = [(part[0].cpu() * 255).round().byte() for part in dream]  # each (L, C, H, W)
+    captions = ["reality", "reconstruction", "imagination"]
+    return DreamReport(film(rows, captions, CONTEXT), strip(rows, captions, CONTEXT), scores)

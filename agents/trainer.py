@@ -1,0 +1,289 @@
+"""The loop: act in the worlds, remember, learn, evaluate, save. Everything `resume` needs.
+
+Counting: a *frame* is one simulator control step, a *decision* one agent step (`action_repeat`
+frames), an *update* one gradient step. Frames and decisions are summed over the worlds.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import envs
+from aef_worldmodel.persistence import load_latest, load_weights, save_checkpoint
+from aef_worldmodel.replay import Replay
+from agents.config import TrainConfig
+from agents.evaluation import report_dream, run_episodes
+from agents.learner import Learner, NonFinite
+from agents.logbook import Logbook
+
+EVAL_SEED = 1_000_000  # evaluation worlds start where training worlds never do
+LOG_EVERY = 100  # updates between rows of metrics.csv
+
+
+class Trainer:
+    """One run: worlds, replay, learner, and where each of them stands.
+
+    Args:
+        config: the run's settings.
+        run: its folder.
+    """
+
+    def __init__(self, config: TrainConfig, run: Path):
+        self.config, self.run = config, run
+        torch.manual_seed(config.seed)
+        self.env = self._make_env(config.hardware.num_envs, config.seed)
+        count, device = self.env.num_envs, torch.device(config.hardware.device)
+        shape = self.env.single_observation_space.shape
+        actions = self.env.single_action_space.shape[0]
+        self.learner = Learner(config, shape, actions)
+        self.replay = self._make_replay(shape, actions)
+        self.frame, _ = self.env.reset()
+        self.state = self.learner.model.initial(count)
+        self.action = torch.zeros(count, actions, device=device)
+        self.reward = torch.zeros(count, device=device)
+        self.first = torch.ones(count, dtype=torch.bool, device=device)
+        self.returns = torch.zeros(count, device=device)  # of the running episodes
+        self.last_return = float("nan")  # mean of the episodes that ended last
+        self.decisions = self.updates = self.evaluations = 0
+        self.owed = 0.0  # updates earned by decisions, not made yet
+        self.best = float("-inf")
+
+    def _make_env(self, num_envs: int, seed: int):
+        c = self.config
+        return envs.make(
+            c.env.task, num_envs, device=c.hardware.device, seed=seed,
+            image_size=c.env.image_size, action_repeat=c.env.action_repeat,
+            threads=c.hardware.threads,
+        )  # fmt: skip
+
+    def _make_replay(self, shape: tuple[int, ...], actions: int) -> Replay:
+        c, count = self.config, self.env.num_envs
+        fields = {
+            "frame": (shape, torch.uint8),
+            "action": ((actions,), torch.float32),
+            "reward": ((), torch.float32),
+            "first": ((), torch.bool),
+            "terminal": ((), torch.bool),
+            "recurrent": ((c.world_model.recurrent_dim,), torch.float16),
+        }
+        rows = c.frames // c.env.action_repeat
+        rows += count * (2 + rows // count // self.env.episode_decisions)  # each episode's last
+        between = 2 * c.checkpoint_every // (c.env.action_repeat * count) + 2
+        return Replay(
+            self.run, fields, count, min(c.replay_rows, rows), slack=between,
+            storage=c.hardware.replay, mutable=("recurrent",),
+        )  # fmt: skip
+
+    # -- counters ------------------------------------------------------------------------
+
+    @property
+    def frames(self) -> int:
+        """Simulator control steps so far, over all worlds."""
+        return self.decisions * self.config.env.action_repeat
+
+    @property
+    def learning(self) -> bool:
+        """Whether the random decisions of the beginning are over."""
+        return self.decisions >= self.config.prefill
+
+    # -- acting --------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def decide(self) -> Tensor:
+        """Filters the current frame and draws an action (N, A); correlated noise at first."""
+        with self.learner.autocast():
+            model, agent = self.learner.model, self.learner.agent
+            self.state = model.observe(self.state, self.action, self.frame, self.first)
+            if self.learning:
+                return agent.actor.sample(self.state.features)[0].float()
+        kept = self.action * ~self.first[:, None]
+        return (0.7 * kept + 0.7 * torch.randn_like(kept)).clamp(-1, 1)
+
+    def act(self) -> None:
+        """One decision in every world, and its rows in the replay."""
+        action = self.decide()
+        self._remember(self.frame, action, self.state.recurrent, torch.zeros_like(self.first))
+        frame, reward, terminated, truncated, info = self.env.step(action)
+        self.decisions += self.env.num_envs
+        self.returns += reward
+        done = terminated | truncated
+        self.frame, self.action, self.reward, self.first = frame, action, reward, done
+        if done.any():
+            self._end(done, terminated, info["final_obs"])
+        self.owed += self.env.num_envs / self.config.decisions_per_update
+
+    @torch.no_grad()
+    def _end(self, done: Tensor, terminated: Tensor, final: Tensor) -> None:
+        """Stores the last frames of the episodes that ended, as rows of their own."""
+        with self.learner.autocast():
+            recurrent = self.learner.model.step(self.state, self.action)
+        self.first = torch.zeros_like(done)
+        self._remember(final, torch.zeros_like(self.action), recurrent, terminated, done)
+        self.last_return = self.returns[done].mean().item()
+        self.reward = self.reward.masked_fill(done, 0)
+        self.returns = self.returns.masked_fill(done, 0)
+        self.first = done
+
+    def _remember(self, frame: Tensor, action: Tensor, recurrent: Tensor, terminal: Tensor,
+                  worlds: Tensor | None = None) -> None:
+        rows = {
+            "frame": frame, "action": action, "reward": self.reward, "first": self.first,
+            "terminal": terminal, "recurrent": recurrent,
+        }  # fmt: skip
+        if worlds is not None:
+            worlds = worlds.nonzero()[:, 0]
+            rows = {name: value[worlds] for name, value in rows.items()}
+        self.replay.add(rows, worlds)
+
+    # -- learning ------------------------------------------------------------------------
+
+    def learn(self, act: bool = True) -> dict[str, Tensor]:
+        """One update; returns its terms."""
+        batch = self.replay.sample(self.config.batch, self.config.length)
+        index = batch.pop("index")
+        batch = {name: value.to(self.learner.device) for name, value in batch.items()}
+        recurrent, terms = self.learner.update(batch, act)
+        self.replay.write("recurrent", index, recurrent)
+        self.updates += 1
+        return terms
+
+    def centre(self) -> None:
+        """Takes the mean of the first frames as the centre of preprocessing."""
+        self.learner.model.eye.set_mean(self.replay.sample(512, 1)["frame"][:, 0])
+
+    # -- evaluating ----------------------------------------------------------------------
+
+    def evaluate(self, book: Logbook) -> float:
+        """Plays the evaluation episodes; records returns, dream and film. Leaves training's
+        random numbers as they were."""
+        with torch.random.fork_rng():
+            env = self._make_env(self.config.eval_episodes, EVAL_SEED)
+            seed = EVAL_SEED + self.evaluations * self.config.eval_episodes
+            episodes = run_episodes(self.learner, env, seed)
+            env.close()
+            report = report_dream(self.learner, episodes)
+        self.evaluations += 1
+        mean, std = episodes.returns.mean().item(), episodes.returns.std().item()
+        book.film("dream", report.film, self.frames)
+        book.picture("dream", report.strip, self.frames)
+        book.write(self.counters() | {"eval/return": mean, "eval/std": std} | report.scores)
+        return mean
+
+    def counters(self) -> dict[str, int]:
+        """frames, decisions, updates."""
+        return {"frames": self.frames, "decisions": self.decisions, "updates": self.updates}
+
+    # -- the run -------------------------------------------------------------------------
+
+    def train(self, book: Logbook) -> None:
+        """Runs to the end of `config.frames`, or until interrupted; saves either way.
+
+        Raises NonFinite naming the offending term and the last good checkpoint.
+        """
+        c, progress = self.config, book.progress
+        try:
+            while self.frames < c.frames:
+                self.act()
+                if self.learning:
+                    self._update_as_earned(book)
+                progress.update(**self.counters(), train_return=self.last_return)
+                if self._passed(c.eval_every) and self.updates:
+                    progress.update(**self.counters(), eval_return=self.evaluate(book))
+                if self._passed(c.checkpoint_every):
+                    self.save(book)
+            self.save(book)
+        except KeyboardInterrupt:
+            self.save(book)
+            raise
+        except NonFinite as error:
+            raise NonFinite(f"{error}; the run stands at its last good checkpoint: "
+                            f"python -m agents.train resume={self.run}") from error
+
+    def _update_as_earned(self, book: Logbook) -> None:
+        if not self.updates:
+            self.owed = 0.0
+            self.centre()
+            book.progress.say(f"learning the world model alone for {self.config.pretrain} updates")
+            for _ in range(self.config.pretrain):
+                self.learn(act=False)
+                book.progress.update(**self.counters())
+        while self.owed >= 1:
+            self.owed -= 1
+            terms = self.learn()
+            if self.updates % LOG_EVERY == 0:
+                self._log(book, {name: value.item() for name, value in terms.items()})
+
+    def _log(self, book: Logbook, terms: dict[str, float]) -> None:
+        losses = ("log_prob", "reward_loss", "imagined_return", "entropy")
+        shown = {name: terms[name] for name in losses if name in terms}
+        book.progress.update(**self.counters(), **shown)
+        row = {f"train/{name}": value for name, value in terms.items()}
+        book.write(self.counters() | {"train/return": self.last_return} | row)
+
+    def _passed(self, every: int) -> bool:
+        """Whether the last decision crossed a multiple of `every` frames."""
+        step = self.env.num_envs * self.config.env.action_repeat
+        return self.frames // every > (self.frames - step) // every
+
+    # -- persistence ---------------------------------------------------------------------
+
+    def save(self, book: Logbook) -> Path:
+        """Writes a checkpoint that `restore` continues from exactly."""
+        tensors = ("frame", "action", "reward", "first", "returns")
+        state = {
+            "learner": self.learner.state_dict(),
+            "replay": self.replay.state_dict(),
+            "env": self.env.state(),
+            "filter": dict(self.state._asdict()),
+            "now": {name: getattr(self, name) for name in tensors},
+            "rng": rng_state(),
+            "counters": {
+                "decisions": self.decisions, "updates": self.updates, "owed": self.owed,
+                "evaluations": self.evaluations, "last_return": self.last_return,
+                "minutes": book.progress.elapsed / 60,
+            },
+        }  # fmt: skip
+        return save_checkpoint(self.run / "checkpoints", self.frames, state, {"kind": "train"})
+
+    def restore(self) -> float:
+        """Goes to the last good checkpoint; returns the minutes it had taken.
+
+        Raises UserError for a missing or damaged one, or one of another architecture.
+        """
+        found = load_latest(self.run / "checkpoints")
+        state, device = found.state, self.learner.device
+        restore_learner(self.learner, state["learner"], found.path)
+        self.replay.load_state_dict(state["replay"])
+        self.env.set_state(state["env"])
+        self.state = type(self.state)(**{k: v.to(device) for k, v in state["filter"].items()})
+        for name, value in state["now"].items():
+            setattr(self, name, value.to(device))
+        counters = dict(state["counters"])
+        minutes = counters.pop("minutes")
+        for name, value in counters.items():
+            setattr(self, name, value)
+        set_rng_state(state["rng"])
+        return minutes
+
+
+def restore_learner(learner: Learner, state: dict, source: Path) -> None:
+    """Loads weights and optimiser states into a learner of the same architecture."""
+    load_weights(learner.model, state["model"], source)
+    load_weights(learner.agent, state["agent"], source)
+    for name, optimiser in learner.optimisers.items():
+        optimiser.load_state_dict(state["optimisers"][name])
+
+
+def rng_state() -> dict[str, Tensor]:
+    """States of torch's generators."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state()} | {f"cuda{i}": s for i, s in enumerate(cuda)}
+
+
+def set_rng_state(state: dict[str, Tensor]) -> None:
+    """Restores what `rng_state` returned."""
+    torch.set_rng_state(state["cpu"])
+    if torch.cuda.is_available():
+        for i in range(len(state) - 1):
+            torch.cuda.set_rng_state(state[f"cuda{i}"], i)
