@@ -139,3 +139,42 @@ class CpuRenderer:
         """Ends the threads."""
         if self._pool is not None:
             self._pool.shutdown()
+
+
+class WarpRenderer:
+    """Pictures of the worlds of a warp engine, drawn where its physics runs.
+
+    Args:
+        engine: a WarpEngine.
+        size: (H, W) in pixels.
+        camera: index of the model's camera.
+    """
+
+    def __init__(self, engine, size: tuple[int, int], camera: int):
+        self._engine, self._width = engine, size[1]
+        self._rays = (engine.num_worlds, size[0] * size[1])
+        device = str(engine.device)
+        with wp.ScopedDevice(device), announced(f"the ray tracer for {device}"):
+            self._context = ray_tracer(engine.model, engine.num_worlds, size, camera)
+            self._rgb = wp.zeros((engine.num_worlds, 3, *size), dtype=wp.uint8)
+            self.rgb = wp.to_torch(self._rgb)
+            engine.programs.eager(self._draw)
+
+    def _draw(self) -> None:
+        engine = self._engine
+        mjw.refit_bvh(engine.warp_model, engine.data, self._context)
+        mjw.render(engine.warp_model, engine.data, self._context)
+        inputs = [self._context.rgb_data, self._width, self._rgb]
+        wp.launch(_unpack, dim=self._rays, inputs=inputs)
+
+    def draw(self, changed: Tensor | None = None) -> Tensor:
+        """Draws all worlds, whatever `changed` says: mujoco-warp cannot draw only some.
+
+        Returns:
+            The renderer's own buffer, uint8 (N, 3, H, W): copy what should outlive the next call.
+        """
+        self._engine.programs.run(("draw", id(self)), self._draw)
+        return self.rgb
+
+    def close(self) -> None:
+        """Nothing to end."""

@@ -21,7 +21,9 @@ from envs.checks import (
     reset_mask,
     world_seeds,
 )
+from envs.engine_cpu import CpuEngine
 from envs.model import compile_model
+from envs.renderer import CpuRenderer, WarpRenderer, announced
 from envs.suite.task import Draw, Task
 
 AUTORESET = {
@@ -50,6 +52,8 @@ class BatchedEnv(VectorEnv):
         task: what is rewarded and where episodes start.
         num_envs: N.
         device: "cpu" (MuJoCo's C engine) or "cuda" (mujoco-warp).
+        engine: "c" or "warp"; None for the one that suits the device. "warp" on the CPU is only
+            for trying it: a hundred times slower.
         seed: where the worlds' random numbers begin.
         image_size: side of the square picture, or (H, W), in pixels.
         action_repeat: control steps a decision lasts; it must divide the task's frames.
@@ -69,6 +73,7 @@ class BatchedEnv(VectorEnv):
         num_envs: int = 1,
         *,
         device: str | torch.device = "cpu",
+        engine: str | None = None,
         seed: int = 0,
         image_size: int | tuple[int, int] = 64,
         action_repeat: int = 2,
@@ -89,7 +94,7 @@ class BatchedEnv(VectorEnv):
         self.model = compile_model(task.spec())
         self.camera = camera_index(self.model, task.camera if camera is None else camera)
         self.substeps = task.substeps(self.model)
-        self.sim = self._make_engine()
+        self.sim = self._make_engine(engine)
         self._renderer = self._make_renderer(image_shape("image_size", image_size))
         self._large_renderer = None
         self._make_spaces()
@@ -103,16 +108,24 @@ class BatchedEnv(VectorEnv):
 
     # ---- construction
 
-    def _make_engine(self):
-        if self.device.type == "cpu":
-            from envs.engine_cpu import CpuEngine
-
+    def _make_engine(self, engine: str | None):
+        engine = engine or {"cpu": "c", "cuda": "warp"}[self.device.type]
+        if one_of("engine", engine, ("c", "warp")) == "c":
+            if self.device.type != "cpu":
+                raise ValueError("engine='c' runs on the CPU only: give device='cpu' or 'warp'.")
             return CpuEngine(self.model, self.num_envs)
+        from envs.engine_warp import WarpEngine  # compiles for a while: only when asked for
+
+        with announced(f"the physics for {self.device} (about a minute)"):
+            task = self.task
+            return WarpEngine(
+                self.model, self.num_envs, self.device, task.needs_contacts, task.needs_rows
+            )
 
     def _make_renderer(self, size: tuple[int, int]):
-        from envs.renderer import CpuRenderer
-
-        return CpuRenderer(self.sim, size, self.camera, self.threads)
+        if isinstance(self.sim, CpuEngine):
+            return CpuRenderer(self.sim, size, self.camera, self.threads)
+        return WarpRenderer(self.sim, size, self.camera)
 
     def _make_spaces(self) -> None:
         size = tuple(self._renderer.rgb.shape[1:])
