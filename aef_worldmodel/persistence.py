@@ -126,7 +126,10 @@ def load_latest(directory: str | Path) -> Checkpoint:
             return Checkpoint(found.path, found.step, found.state, found.meta, tuple(skipped))
     if skipped:
         raise UserError(f"no usable checkpoint is left: {skipped[0]}")
-    raise UserError(f"{directory} holds no checkpoint: name the folder of a run that has saved one")
+    raise UserError(
+        f"{directory} holds no checkpoint: name a run that has saved one, or delete its folder and "
+        "start again"
+    )
 
 
 def list_checkpoints(directory: str | Path) -> list[Path]:

@@ -40,6 +40,9 @@ class Replay:
     there first, so going back to that checkpoint loses nothing as long as at most `slack` rows a
     world were added since. Beyond that the oldest overwritten rows are left out on loading.
 
+    A folder that exists already keeps its rows. Its rings grow to a larger capacity as long as
+    they have not come round; otherwise they keep the size they have.
+
     Args:
         directory: the run's folder; rows are kept in its subfolder `replay`.
         fields: name -> (shape, dtype) of one row.
@@ -84,9 +87,8 @@ class Replay:
         self.count = torch.zeros(num_worlds, dtype=torch.int64)  # rows ever added to each world
         self.size = torch.zeros(num_worlds, dtype=torch.int64)  # of these, can be sampled
         self._flushed = torch.zeros(num_worlds, dtype=torch.int64)
-        self._reserved = torch.zeros(num_worlds, -(-self.rows // BLOCK_ROWS), dtype=torch.bool)
-        self._prepare_directory()
-        self._open_files()
+        self._open()
+        self._reserved = torch.zeros(-(-self.rows // BLOCK_ROWS), dtype=torch.bool)
         self.data = {name: self._column(name, storage) for name in self.fields}
 
     # ---------------------------------------------------------------- opening
@@ -103,71 +105,79 @@ class Replay:
 
     def _layout(self) -> dict:
         fields = {n: [list(s), str(d).removeprefix("torch.")] for n, (s, d) in self.fields.items()}
-        return {"worlds": self.num_worlds, "rows": self.rows, "fields": fields}
+        return {"order": "row, world", "worlds": self.num_worlds, "fields": fields}
 
-    def _prepare_directory(self) -> None:
+    def _open(self) -> None:
+        """Open the files, or create them; `layout.json` comes last and makes them valid."""
         path = self.directory / "layout.json"
-        if path.exists():
-            self._check_layout(path)
-            return
-        self._check_space()
+        found = self._read_layout(path) if path.exists() else 0
+        if found:
+            self._open_marks()
+            grows = self.rows > found and bool((self.written <= found).all())
+            self.rows = self.rows if grows else found
+            self.window = max(self.rows - self.slack, 1)
+        self._check_space(self._bytes(self.rows) - self._bytes(found))
         self.directory.mkdir(parents=True, exist_ok=True)
+        if not found:
+            self._open_marks()
+        self.files = {
+            name: RingFile(
+                self.directory / f"{name}.bin", self.rows, self.num_worlds, *spec,
+                grow=self.rows > found,
+            )
+            for name, spec in self.fields.items()
+            if name not in self.mutable
+        }  # fmt: skip
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self._layout(), indent=1))
+        temporary.write_text(json.dumps({"rows": self.rows, **self._layout()}, indent=1))
         os.replace(temporary, path)
 
-    def _check_layout(self, path: Path) -> None:
+    def _open_marks(self) -> None:
+        """Rows ever written to each ring, in any life of the run: what older states have lost."""
+        marks = RingFile(self.directory / "written.bin", 1, self.num_worlds, (), torch.int64)
+        self._marks, self.written = marks, marks.tensor  # (N,)
+
+    def _read_layout(self, path: Path) -> int:
+        """Rows of the rings in the folder; raises UserError where they are not ours."""
         try:
             found = json.loads(path.read_text())
-            differing = [k for k, v in self._layout().items() if found[k] != v]
+            rows, wanted = int(found["rows"]), self._layout()
+            differing = [key for key in wanted if found[key] != wanted[key]]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"replay file {path} is damaged ({type(error).__name__}): restore it, or delete "
-                "the folder and start a new run"
+                f"replay file {path} is damaged ({type(error).__name__}) or of another version: "
+                "restore it, or delete the run's folder and start a new run"
             ) from error
         if differing:
             key = differing[0]
             raise UserError(
-                f"replay file {path} holds {key}={found[key]} but this run needs "
-                f"{self._layout()[key]}: resume with the run's own settings, or use another folder"
+                f"replay file {path} holds {key}={found[key]} but this run needs {wanted[key]}: "
+                "resume with the run's own settings, or use another folder"
             )
+        return rows
 
-    def _check_space(self) -> None:
+    def _check_space(self, needed: int) -> None:
         parent = next(p for p in self.directory.absolute().parents if p.exists())
-        free, needed = shutil.disk_usage(parent).free, self.bytes_on_disk
+        free = shutil.disk_usage(parent).free
         if needed > free:
             raise UserError(
                 f"the replay needs {needed / 1e9:.1f} GB in {parent} but {free / 1e9:.1f} GB are "
                 "free: free some space, or ask for a smaller replay capacity"
             )
 
-    @property
-    def bytes_on_disk(self) -> int:
-        """Bytes of the full ring's files."""
-        sizes = [
-            d.itemsize * torch.Size(s).numel()
-            for name, (s, d) in self.fields.items()
-            if name not in self.mutable
-        ]
-        return self.num_worlds * self.rows * sum(sizes)
-
-    def _open_files(self) -> None:
-        self.files = {
-            name: RingFile(self.directory / f"{name}.bin", self.num_worlds, self.rows, *spec)
-            for name, spec in self.fields.items()
-            if name not in self.mutable
-        }
-        # Rows ever written to each ring, in any life of the run: what older states have lost.
-        marks = RingFile(self.directory / "written.bin", 1, self.num_worlds, (), torch.int64)
-        self.files_written, self.written = marks, marks.tensor  # (N,)
+    def _bytes(self, rows: int) -> int:
+        """Size of the files of rings of so many rows."""
+        kept = [spec for name, spec in self.fields.items() if name not in self.mutable]
+        each = sum(dtype.itemsize * torch.Size(shape).numel() for shape, dtype in kept)
+        return self.num_worlds * rows * each
 
     def _column(self, name: str, storage: str) -> Tensor:
         if name in self.files and storage == "disk":
             return self.files[name].tensor
         shape, dtype = self.fields[name]
-        rows = self.num_worlds * self.rows
+        rows = self.rows * self.num_worlds
         try:
-            return torch.zeros(rows, *shape, dtype=dtype, device=self.device)  # (N * rows, ...)
+            return torch.zeros(rows, *shape, dtype=dtype, device=self.device)  # (rows * N, ...)
         except RuntimeError as error:
             raise UserError(
                 f"the replay's field {name!r} does not fit into the memory of {self.device}: "
@@ -198,7 +208,7 @@ class Replay:
         """
         worlds = torch.arange(self.num_worlds) if worlds is None else worlds.cpu()
         self._check_rows(rows, len(worlds))
-        index = worlds * self.rows + self.count[worlds] % self.rows  # (n,)
+        index = self._index(self.count[worlds], worlds)  # (n,)
         self._reserve(worlds)
         self._mark_written(worlds)
         index = index.to(self.device)
@@ -219,12 +229,11 @@ class Replay:
 
     def _reserve(self, worlds: Tensor) -> None:
         """Reserve disk space for the next row of each world, a block at a time."""
-        block = self.count[worlds] % self.rows // BLOCK_ROWS
-        new = ~self._reserved[worlds, block]
-        for world, number in zip(worlds[new].tolist(), block[new].tolist()):
+        blocks = self.count[worlds] % self.rows // BLOCK_ROWS
+        for block in blocks[~self._reserved[blocks]].unique().tolist():
             for file in self.files.values():
-                file.reserve(world, number)
-        self._reserved[worlds, block] = True
+                file.reserve(block)
+            self._reserved[block] = True
 
     def _mark_written(self, worlds: Tensor) -> None:
         """Note, before it happens, that a row is written; a mark is at most one lap ahead."""
@@ -255,8 +264,8 @@ class Replay:
         draw = torch.randint(int(ends[-1]), (batch,), generator=generator)  # (B,)
         world = torch.searchsorted(ends, draw, right=True)
         row = draw - (ends - starts)[world] + (self.count - self.size)[world]
-        row = (row[:, None] + torch.arange(length)) % self.rows  # (B, T)
-        index = (world[:, None] * self.rows + row).to(self.device)
+        row = row[:, None] + torch.arange(length)  # (B, T)
+        index = self._index(row, world[:, None]).to(self.device)
         gathered = {
             name: column.index_select(0, index.flatten()).unflatten(0, (batch, length))
             for name, column in self.data.items()
@@ -286,10 +295,10 @@ class Replay:
         """Bring every row added so far to the disk."""
         for world in range(self.num_worlds):
             begin = max(int(self._flushed[world]), int(self.count[world]) - self.rows)
-            row = torch.arange(begin, int(self.count[world])) % self.rows
-            self._copy_to_files(world * self.rows + row)
+            row = torch.arange(begin, int(self.count[world]))
+            self._copy_to_files(self._index(row, torch.tensor(world)))
         self._flushed = self.count.clone()
-        for file in (*self.files.values(), self.files_written):
+        for file in (*self.files.values(), self._marks):
             file.flush()
 
     def _copy_to_files(self, index: Tensor) -> None:
@@ -301,7 +310,7 @@ class Replay:
         """What a checkpoint must hold: pointers and mutable fields. Flushes the rows first."""
         self.flush()
         used = min(int(self.count.max()), self.rows)
-        mutable = {n: self._by_world(n)[:, :used].cpu().clone() for n in self.mutable}
+        mutable = {n: self._by_row(n)[:used].cpu().clone() for n in self.mutable}
         return {"count": self.count.clone(), "size": self.size.clone(), **mutable}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -313,21 +322,21 @@ class Replay:
         self._check_state(state)
         self.count, size = state["count"].cpu().clone(), state["size"].cpu()
         kept = (self.rows - (self.written - self.count)).clamp(min=0)  # not overwritten since
-        self.size = torch.minimum(size, kept)
+        self.size = torch.minimum(size, kept).clamp(max=self.window)
         self._flushed = self.count.clone()
         used = min(int(self.count.max()), self.rows)
         for name in self.mutable:
-            self._by_world(name)[:, :used] = state[name].to(self.device)
+            self._by_row(name)[:used] = state[name].to(self.device)
         for name, file in self.files.items():
             if self.data[name] is not file.tensor:
-                stored = file.tensor.unflatten(0, (self.num_worlds, self.rows))
-                self._by_world(name)[:, :used] = stored[:, :used].to(self.device)
+                end = used * self.num_worlds
+                self.data[name][:end] = file.tensor[:end].to(self.device)
 
     def _check_state(self, state: Mapping[str, Tensor]) -> None:
         expected = {"count": (self.num_worlds,), "size": (self.num_worlds,)}
         used = min(int(state["count"].max()), self.rows) if "count" in state else 0
         for name in self.mutable:
-            expected[name] = (self.num_worlds, used, *self.fields[name][0])
+            expected[name] = (used, self.num_worlds, *self.fields[name][0])
         found = {name: tuple(tensor.shape) for name, tensor in state.items()}
         if found != expected:
             raise UserError(
@@ -340,5 +349,9 @@ class Replay:
                 "restore the folder that belongs to it, or start a new run"
             )
 
-    def _by_world(self, name: str) -> Tensor:
-        return self.data[name].unflatten(0, (self.num_worlds, self.rows))  # (N, rows, ...)
+    def _index(self, row: Tensor, world: Tensor) -> Tensor:
+        """Where the row-th row ever added to a world is kept."""
+        return row % self.rows * self.num_worlds + world
+
+    def _by_row(self, name: str) -> Tensor:
+        return self.data[name].unflatten(0, (self.rows, self.num_worlds))  # (rows, N, ...)

@@ -17,51 +17,58 @@ BLOCK_ROWS = 256  # rows whose disk space is reserved at once
 class RingFile:
     """Rows of one field for every world, in a sparse file that is read and written in place.
 
-    The file holds `worlds * rows` rows of `dtype` and `shape`, world after world. It is created
-    sparse; disk space is reserved a block at a time just before rows are written, because running
-    out of space inside a memory map kills a process without a word.
+    The file holds `rows * worlds` values of `dtype` and `shape`: row 0 of every world, then row 1,
+    so that a longer ring is the same file with more behind it. It is created sparse; disk space
+    is reserved a block at a time just before rows are written, because running out of space
+    inside a memory map kills a process without a word.
 
     Args:
         path: the file; created if it does not exist.
-        worlds: number of rings in the file.
         rows: rows of one ring.
-        shape: shape of a row.
-        dtype: element type of a row.
+        worlds: number of rings in the file.
+        shape: shape of a value.
+        dtype: element type of a value.
+        grow: whether an existing file may be shorter, and is lengthened.
 
     Raises:
-        UserError: the file exists with another size.
+        UserError: the file exists and is too short.
     """
 
     def __init__(
-        self, path: Path, worlds: int, rows: int, shape: tuple[int, ...], dtype: torch.dtype
+        self,
+        path: Path,
+        rows: int,
+        worlds: int,
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        grow: bool = False,
     ) -> None:
         self.path, self.rows = path, rows
-        self.row_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        self._open(worlds * rows * self.row_bytes)
+        self.row_bytes = worlds * dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        self._open(rows * self.row_bytes, grow)
         raw = torch.from_numpy(self.map)
-        self.tensor: Tensor = raw.view(dtype).view(worlds * rows, *shape)  # (worlds * rows, ...)
+        self.tensor: Tensor = raw.view(dtype).view(rows * worlds, *shape)  # (rows * worlds, ...)
 
-    def _open(self, size: int) -> None:
-        if not self.path.exists():
-            with open(self.path, "wb") as file:
-                file.truncate(size)
-        found = self.path.stat().st_size
-        if found != size:
-            raise UserError(
-                f"replay file {self.path} is damaged: it has {found} bytes where {size} are "
-                "expected; restore it, or delete the run's replay folder and start a new run"
-            )
+    def _open(self, size: int, grow: bool) -> None:
+        existed = self.path.exists()
+        with open(self.path, "ab") as file:
+            found = file.seek(0, os.SEEK_END)
+            if existed and found < size and not grow:
+                raise UserError(
+                    f"replay file {self.path} is damaged: it has {found} bytes where {size} are "
+                    "expected; restore it, or delete the run's folder and start a new run"
+                )
+            file.truncate(max(size, found))
         self.map = np.memmap(self.path, dtype=np.uint8, mode="r+", shape=(size,))
 
-    def reserve(self, world: int, block: int) -> None:
-        """Make sure that a block of `BLOCK_ROWS` rows of `world` has disk space.
+    def reserve(self, block: int) -> None:
+        """Make sure that a block of `BLOCK_ROWS` rows of every world has disk space.
 
         Raises:
             UserError: the disk is full.
         """
-        begin = block * BLOCK_ROWS
-        count = min(BLOCK_ROWS, self.rows - begin)
-        self._allocate((world * self.rows + begin) * self.row_bytes, count * self.row_bytes)
+        count = min(BLOCK_ROWS, self.rows - block * BLOCK_ROWS)
+        self._allocate(block * BLOCK_ROWS * self.row_bytes, count * self.row_bytes)
 
     def _allocate(self, offset: int, length: int) -> None:
         if not hasattr(os, "posix_fallocate"):  # not on every system; there the file stays sparse

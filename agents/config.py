@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from yaml import YAMLError
 
 import configs
 from aef_worldmodel.errors import UserError
-from aef_worldmodel.world_model import WorldModelConfig
+from aef_worldmodel.config import WorldModelConfig
 from agents.hardware import HardwareConfig, choose_profile, resolve
 from agents.imagination import ImaginationConfig
 from agents.schema import ConfigError, build, field_docs, hint, leaves, takes, to_dict
@@ -124,7 +125,9 @@ def load(argv: Sequence[str], kind: type[T] = TrainConfig, root: str = "train") 
 
 def save(path: str | Path, config: Any) -> None:
     """Write settings as YAML that `read` takes back."""
-    OmegaConf.save(OmegaConf.create(to_dict(config)), path)
+    temporary = Path(f"{path}.tmp")
+    OmegaConf.save(OmegaConf.create(to_dict(config)), temporary)
+    os.replace(temporary, path)
 
 
 def read(path: str | Path, kind: type[T] = TrainConfig) -> T:

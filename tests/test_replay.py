@@ -221,11 +221,13 @@ def test_wrong_rows_are_refused(tmp_path, change, message):
 
 def test_short_file_is_named(tmp_path):
     fill(make(tmp_path), 0, 3)
-    path = tmp_path / "replay" / "frame.bin"
-    with open(path, "r+b") as file:
-        file.truncate(100)
-    with pytest.raises(UserError, match=r"frame\.bin is damaged: it has 100 bytes where 3744"):
-        make(tmp_path)
+    for name, size in [("frame", 3744), ("written", 24)]:
+        path = tmp_path / "replay" / f"{name}.bin"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:20])
+        with pytest.raises(UserError, match=rf"{name}\.bin is damaged: it has 20 bytes .* {size} "):
+            make(tmp_path)
+        path.write_bytes(whole)
 
 
 def test_damaged_layout_is_named(tmp_path):
@@ -239,8 +241,53 @@ def test_other_fields_and_sizes_are_refused(tmp_path):
     make(tmp_path)
     with pytest.raises(UserError, match=r"layout\.json holds fields="):
         make(tmp_path, fields={**FIELDS, "reward": ((2,), torch.float32)})
-    with pytest.raises(UserError, match=r"layout\.json holds rows=26 but this run needs 27"):
-        make(tmp_path, window=21)
+    with pytest.raises(UserError, match=r"layout\.json holds worlds=3 but this run needs 4"):
+        make(tmp_path, worlds=4)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_ring_that_has_not_come_round_grows(tmp_path, storage):
+    replay = make(tmp_path, storage=storage)
+    fill(replay, 0, 26)
+    state = replay.state_dict()
+    larger = make(tmp_path, window=40, slack=9, storage=storage)
+    larger.load_state_dict(state)
+    assert larger.rows_per_world.tolist() == [20] * 3
+    fill(larger, 26, 60)
+    assert larger.rows_per_world.tolist() == [40] * 3
+    value = check_values(draw(larger)) % 1000
+    assert (value.diff(dim=1) == 1).all() and value.min() == 20 and value.max() == 59
+    state = larger.state_dict()
+    again = make(tmp_path, window=40, slack=9, storage=storage)
+    again.load_state_dict(state)
+    assert torch.equal(draw(again)["frame"], draw(larger)["frame"])
+
+
+def test_a_ring_that_has_come_round_keeps_its_size(tmp_path):
+    replay = make(tmp_path)
+    fill(replay, 0, 27)
+    state = replay.state_dict()
+    for window, slack, kept in [(40, 6, 20), (10, 2, 24), (10, 16, 10)]:
+        other = make(tmp_path, window=window, slack=slack)
+        other.load_state_dict(state)
+        assert (other.rows, other.window) == (26, kept)
+        assert other.rows_per_world.tolist() == [min(kept, 20)] * 3
+        value = check_values(draw(other)) % 1000
+        assert value.max() == 26 and value.min() == 27 - min(kept, 20)
+
+
+def test_growing_survives_a_kill_before_its_end(tmp_path, monkeypatch):
+    replay = make(tmp_path)
+    fill(replay, 0, 10)
+    state = replay.state_dict()
+    monkeypatch.setattr(os, "replace", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        make(tmp_path, window=40)
+    monkeypatch.undo()
+    for window in (20, 40):
+        other = make(tmp_path, window=window)
+        other.load_state_dict(state)
+        assert torch.equal(draw(other)["frame"], draw(replay)["frame"])
 
 
 def test_state_of_another_replay_is_refused(tmp_path):
