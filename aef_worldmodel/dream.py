@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from aef_worldmodel.world_model import State, WorldModel
+from aef_worldmodel.dynamics import State
+from aef_worldmodel.world_model import WorldModel
 
 
 class Dream(NamedTuple):

@@ -37,6 +37,20 @@ def unmerge(x: Tensor, k: int) -> Tensor:
     return x.reshape(n, h * k, w * k, c // (k * k))
 
 
+def patches(image: Tensor, k: int) -> Tensor:
+    """Cuts an image into k x k patches. (N, C, H, W) -> (N, H/k, W/k, C*k*k)."""
+    n, c, h, w = image.shape
+    x = image.view(n, c, h // k, k, w // k, k).permute(0, 2, 4, 1, 3, 5)
+    return x.reshape(n, h // k, w // k, c * k * k)
+
+
+def unpatch(x: Tensor, k: int) -> Tensor:
+    """Inverse of `patches`. (N, H/k, W/k, C*k*k) -> (N, C, H, W)."""
+    n, h, w, c = x.shape
+    x = x.view(n, h, w, c // (k * k), k, k).permute(0, 3, 1, 4, 2, 5)
+    return x.reshape(n, c // (k * k), h * k, w * k)
+
+
 def check_sides(shape: tuple[int, int, int]) -> None:
     """Raises ValueError unless height and width are multiples of 16."""
     if shape[1] % 16 or shape[2] % 16:
@@ -68,10 +82,9 @@ class PatchEncoder(nn.Module):
 
     def features(self, image: Tensor) -> Tensor:
         """Image (N, C, H, W) -> features (N, hidden)."""
-        x = F.pixel_unshuffle(image, 4).permute(0, 2, 3, 1)  # (N, H/4, W/4, 16 C)
-        x = F.silu(self.stem(x))
-        x = F.silu(self.middle(merge(x, 2)))  # (N, H/8, W/8, 2w)
-        x = F.silu(self.top(merge(x, 2)))  # (N, H/16, W/16, 2w)
+        x = F.relu(self.stem(patches(image, 4)))  # (N, H/4, W/4, w)
+        x = F.relu(self.middle(merge(x, 2)))  # (N, H/8, W/8, 2w)
+        x = F.relu(self.top(merge(x, 2)))  # (N, H/16, W/16, 2w)
         return self.dense(x.flatten(1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,9 +107,9 @@ class PatchDecoder(nn.Module):
         self.out = nn.Linear(width, 16 * shape[0])
 
     def forward(self, latent: Tensor) -> Tensor:
-        x = F.silu(self.dense(latent)).view(-1, *self.grid)  # (N, H/8, W/8, w)
-        x = F.silu(unmerge(self.middle(x), 2))  # (N, H/4, W/4, w)
-        return F.pixel_shuffle(self.out(x).permute(0, 3, 1, 2), 4)  # (N, C, H, W)
+        x = F.relu(self.dense(latent)).view(-1, *self.grid)  # (N, H/8, W/8, w)
+        x = F.relu(unmerge(self.middle(x), 2))  # (N, H/4, W/4, w)
+        return unpatch(self.out(x), 4)  # (N, C, H, W)
 
 
 class GatedCell(nn.Module):

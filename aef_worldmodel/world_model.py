@@ -9,65 +9,19 @@ N any batch, d latent, H recurrent, A action.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Callable, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from aef_worldmodel.autoencoders import VAE, Autoencoder, Code, ExpandedAEF, PartitionAEF
-from aef_worldmodel.distributions import TwoHotHead, normal_log_prob, standard_normal_log_prob
-from aef_worldmodel.networks import GatedCell, PatchDecoder, PatchEncoder, mlp, zero_last
-
-
-@dataclass(frozen=True)
-class WorldModelConfig:
-    """Architecture and objective of a world model."""
-
-    autoencoder: Literal["partition", "expanded", "vae"] = "partition"
-    """Which eye: exact partition AEF, expanded AEF, or the VAE with the same networks."""
-    core: Literal["dct", "center", "corner"] = "dct"
-    """Which dimensions of the image a partition AEF turns into the latent."""
-    latent_dim: int = 32
-    """d, dimensions of the latent z."""
-    recurrent_dim: int = 256
-    """H, dimensions of the recurrent state h."""
-    hidden_dim: int = 256
-    """Width of dense layers."""
-    width: int = 64
-    """Base channels of encoder and decoder."""
-    sigma_floor: float = 0.1
-    """Least decoder standard deviation, in units of 64 grey levels."""
-    prior_floor: float = 0.1
-    """Least standard deviation of the latent's prior."""
-    anchor: float = 0.1
-    """lambda of the geometric mixture (1 - lambda) log p(z|h) + lambda log N(z; 0, I) that pins
-    the latent's scale (DESIGN 7)."""
-    likelihood_scale: float = 0.01
-    """Weight of one nat of the video's likelihood against one nat of reward and continuation."""
-    reward_weight: float = 1.0
-    """Weight of the reward's cross-entropy."""
-    decoded_frames: int = 64
-    """Frames of a batch whose pixels are decoded for the loss: an unbiased estimate."""
-    training: Literal["joint", "staged"] = "joint"
-    """joint: one objective for all. staged: the autoencoder first (during `pretrain`), then the
-    dynamics and heads on its frozen latents, as Ha & Schmidhuber 2018."""
-
+from aef_worldmodel.config import WorldModelConfig
+from aef_worldmodel.distributions import normal_log_prob, standard_normal_log_prob
+from aef_worldmodel.dynamics import Dynamics, State
+from aef_worldmodel.networks import PatchDecoder, PatchEncoder
 
 Part = Literal["joint", "eye", "dynamics"]
-
-
-class State(NamedTuple):
-    """Model state of N worlds: recurrent h (N, H) and latent z (N, d), both float32."""
-
-    recurrent: Tensor
-    latent: Tensor
-
-    @property
-    def features(self) -> Tensor:
-        """(..., H + d), what heads and agents read."""
-        return torch.cat([self.recurrent, self.latent], -1)
 
 
 class Losses(NamedTuple):
@@ -95,7 +49,7 @@ class VideoLogProb(NamedTuple):
         return -self.total / (self.prior.shape[-1] * dims * math.log(2)) + 8
 
 
-class WorldModel(nn.Module):
+class WorldModel(Dynamics):
     """`observe / imagine / decode / loss / log_prob` of a recurrent AEF (or VAE).
 
     Args:
@@ -106,61 +60,14 @@ class WorldModel(nn.Module):
 
     def __init__(self, config: WorldModelConfig, frame_shape: tuple[int, int, int],
                  action_dim: int):
-        super().__init__()
-        c = self.config = config
-        self.action_dim = action_dim
+        super().__init__(config, action_dim)
         self.eye = make_autoencoder(config, frame_shape)
-        self.cell = GatedCell(c.latent_dim + action_dim, c.recurrent_dim)
-        self.prior_net = mlp(c.recurrent_dim, 2 * c.latent_dim, c.hidden_dim, 1)
-        features = c.recurrent_dim + c.latent_dim
-        self.reward_head = TwoHotHead(features, c.hidden_dim, 2)
-        self.continue_head = zero_last(mlp(features, 1, c.hidden_dim, 1))
-
-    # -- one step ------------------------------------------------------------------------
-
-    def initial(self, count: int) -> State:
-        """State before the first frame: zeros (N, H), (N, d)."""
-        zeros = self.eye.mean.new_zeros
-        return State(zeros(count, self.config.recurrent_dim), zeros(count, self.config.latent_dim))
-
-    def step(self, state: State, action: Tensor) -> Tensor:
-        """Next recurrent state (N, H) after `action` (N, A); the latent comes from the prior or
-        from a frame."""
-        embedded = self.cell.embed(torch.cat([state.latent, action], -1))
-        return self.cell(embedded, state.recurrent)
-
-    def prior(self, recurrent: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of p(z | h), each (..., d) float32."""
-        mean, raw = self.prior_net(recurrent).float().chunk(2, -1)
-        return mean, F.softplus(raw) + self.config.prior_floor
 
     def observe(self, state: State, action: Tensor, frames: Tensor, first: Tensor) -> State:
         """Filters one step: previous state and action, new frames (N, C, H, W) uint8; where
         `first` (N,) bool, the state is forgotten. Deterministic."""
         recurrent = self.step(state, action) * ~first[:, None]
         return State(recurrent, self.eye.encode(frames).latent)
-
-    def reward(self, state: State) -> Tensor:
-        """Expected reward that arrives with the state (...)."""
-        return self.reward_head.mean(state.features)
-
-    def continuation(self, state: State) -> Tensor:
-        """Probability that the episode goes on from the state (...)."""
-        return torch.sigmoid(self.continue_head(state.features).float()[..., 0])
-
-    # -- sequences -----------------------------------------------------------------------
-
-    def filter(self, latents: Tensor, actions: Tensor, first: Tensor, start: Tensor) -> Tensor:
-        """Recurrent states h_t of every row (B, T, H), from latents (B, T, d), actions (B, T, A),
-        first (B, T) and the state before the first row, `start` (B, H)."""
-        embedded = self.cell.embed(torch.cat([latents, actions], -1))  # (B, T, 3H)
-        keep = (~first).to(start.dtype)[..., None]  # (B, T, 1)
-        state, states = start * keep[:, 0], []
-        for t in range(latents.shape[1]):
-            states.append(state)
-            if t + 1 < latents.shape[1]:
-                state = self.cell(embedded[:, t], state) * keep[:, t + 1]
-        return torch.stack(states, 1)
 
     def loss(self, batch: dict[str, Tensor], part: Part = "joint") -> Losses:
         """Negative exact log-likelihood of a batch of sequences plus the heads' cross-entropies.
@@ -216,23 +123,6 @@ class WorldModel(nn.Module):
         logits = self.continue_head(features).float()[..., 0]
         going = (~batch["terminal"]).float()
         return reward, F.binary_cross_entropy_with_logits(logits, going)
-
-    def imagine(self, start: State, policy: Callable[[Tensor], Tensor], horizon: int,
-                temperature: float = 1.0) -> tuple[State, list]:
-        """Rolls the prior forward under `policy(features (N, F)) -> (action (N, A), extra)`.
-
-        Returns states (horizon + 1, N, .), the start first, and the list of what the policy
-        returned. Differentiable in the policy and in the dynamics.
-        """
-        states, decisions = [start], []
-        for _ in range(horizon):
-            decision = policy(states[-1].features)
-            recurrent = self.step(states[-1], decision[0])
-            mean, std = self.prior(recurrent)
-            latent = mean + temperature * std * torch.randn_like(mean) if temperature else mean
-            states.append(State(recurrent, latent))
-            decisions.append(decision)
-        return State(*(torch.stack(part) for part in zip(*states))), decisions
 
     def follow(self, frames: Tensor, actions: Tensor, first: Tensor | None = None) -> State:
         """Filtered states of every row of sequences that begin with an episode or at rest.

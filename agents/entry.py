@@ -14,6 +14,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
     """
     try:
         sys.exit(main(sys.argv[1:]) or 0)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -35,7 +35,7 @@ def run_episodes(learner, env, seed: int, filmed: int = FILMED) -> Episodes:
     for _ in range(env.episode_decisions):
         with learner.autocast():
             state = learner.model.observe(state, action, frame, first)
-            action = learner.agent.actor.mode(state.features).float()
+            action = learner.agent.slow_actor.mode(state.features).float()
         frames.append(frame[:filmed].cpu())
         actions.append(action[:filmed].cpu())
         proprio.append(env.proprio()[:filmed].cpu())

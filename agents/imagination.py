@@ -9,14 +9,15 @@ by their 5th-to-95th percentile range. Hafner et al. 2023, sections "Actor criti
 import copy
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aef_worldmodel.distributions import TwoHotHead, standard_normal_log_prob
-from aef_worldmodel.networks import mlp, zero_last
-from aef_worldmodel.world_model import State, WorldModel
+from aef_worldmodel.networks import mlp
+from aef_worldmodel.dynamics import Dynamics, State
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ class ImaginationConfig:
     """Width of actor and critic."""
     slow_rate: float = 0.04
     """How far the slow critic follows an update."""
-    slow_weight: float = 0.0
-    """Weight of the critic's pull towards its slow copy."""
+    replay_value: float = 0.3
+    """Weight of the critic's loss on replayed rows, whose rewards are real."""
+    actor_rate: float = 0.02
+    """How far the averaged actor, which plays evaluations, follows an update."""
     std_floor: float = 0.15
     """Least standard deviation of the policy before tanh."""
 
@@ -62,14 +65,26 @@ class Actor(nn.Module):
         """The deterministic action (..., A)."""
         return torch.tanh(self(features)[0])
 
-    def sample(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Reparametrised action (..., A) and a sample of its entropy in nats (...)."""
+    def sample(self, features: Tensor, noise: Tensor | None = None) -> "Sample":
+        """Reparametrised action; `noise` (..., A) from N(0, I) is drawn if not given."""
         mean, std = self(features)
-        noise = torch.randn_like(mean)
-        raw = mean + std * noise
-        log_jacobian = 2 * (math.log(2) - raw - F.softplus(-2 * raw))
-        entropy = (std.log() - standard_normal_log_prob(noise) + log_jacobian).sum(-1)
-        return torch.tanh(raw), entropy
+        noise = torch.randn_like(mean) if noise is None else noise
+        raw = torch.addcmul(mean, std, noise)
+        return Sample(torch.tanh(raw), raw, std, noise)
+
+
+class Sample(NamedTuple):
+    """A drawn action and what its density is made of, each (..., A)."""
+
+    action: Tensor
+    raw: Tensor  # before tanh
+    std: Tensor
+    noise: Tensor
+
+    def entropy(self) -> Tensor:
+        """An unbiased sample of the policy's entropy, nats (...): -log p(action)."""
+        log_jacobian = 2 * (math.log(2) - self.raw - F.softplus(-2 * self.raw))
+        return (self.std.log() - standard_normal_log_prob(self.noise) + log_jacobian).sum(-1)
 
 
 def lambda_returns(reward: Tensor, cont: Tensor, value: Tensor, discount: float,
@@ -94,13 +109,20 @@ class ImaginationAgent(nn.Module):
         self.actor = Actor(features, action_dim, config.hidden_dim, config.std_floor)
         self.critic = TwoHotHead(features, config.hidden_dim, 2)
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        self.slow_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.register_buffer("spread", torch.zeros(()))
 
-    def actor_loss(self, model: WorldModel, start: State) -> tuple[Tensor, dict, tuple]:
+    def actor_loss(self, model: Dynamics, start: State,
+                   generator: torch.Generator | None = None) -> tuple[Tensor, dict, tuple]:
         """Imagines and returns the actor's loss (), its terms, and what the critic needs."""
-        c = self.config
-        states, decisions = model.imagine(start, self.actor.sample, c.horizon)
-        entropy = torch.stack([extra for _, extra in decisions])  # (H, N)
+        c, like = self.config, start.latent
+        shape = (c.horizon, len(like), model.action_dim)
+        noise = iter(torch.randn(shape, generator=generator, device=like.device))
+        states, decisions = model.imagine(
+            start, lambda features: self.actor.sample(features, next(noise)), c.horizon,
+            generator=generator,
+        )
+        entropy = Sample(*(torch.stack(part) for part in zip(*decisions))).entropy()  # (H, N)
         features = states.features  # (H + 1, N, F)
         arrived = State(states.recurrent[1:], states.latent[1:])
         reward, cont = model.reward(arrived), model.continuation(arrived)  # (H, N)
@@ -119,12 +141,26 @@ class ImaginationAgent(nn.Module):
 
     def critic_loss(self, features: Tensor, returns: Tensor, weight: Tensor) -> Tensor:
         """Two-hot cross-entropy against the returns, all (H, N)."""
-        loss = self.critic.loss(features, returns)
-        if self.config.slow_weight:
-            with torch.no_grad():
-                slow = self.slow_critic.mean(features)
-            loss = loss + self.config.slow_weight * self.critic.loss(features, slow)
-        return (weight * loss).mean()
+        return (weight * self.critic.loss(features, returns)).mean()
+
+    def replay_loss(self, states: State, reward: Tensor, terminal: Tensor,
+                    first: Tensor) -> Tensor:
+        """The critic's loss on replayed sequences: lambda-returns of the rewards that really came.
+
+        states (B, T, .), reward, terminal and first (B, T). A row before an episode's first is
+        left out, since what follows it is another episode; so is the last row of all.
+        """
+        c, features = self.config, states.features.transpose(0, 1)  # (T, B, F)
+        reward, terminal, first = (x.T for x in (reward, terminal, first))  # (T, B)
+        with torch.no_grad():
+            value = self.slow_critic.mean(features)
+        # an episode cut short at row t: its return there is the critic's own value
+        cut = first[1:]
+        reward = torch.where(cut, value[:-1], reward[1:])
+        cont = (~terminal[1:] & ~cut).float()
+        returns = lambda_returns(reward, cont, value, c.discount, c.trace)  # (T - 1, B)
+        alive = (~terminal[:-1] & ~cut).float()
+        return (alive * self.critic.loss(features[:-1], returns)).mean()
 
     @torch.no_grad()
     def track(self, returns: Tensor) -> None:
@@ -135,9 +171,12 @@ class ImaginationAgent(nn.Module):
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Moves the slow critic towards the critic."""
-        slow, fast = list(self.slow_critic.parameters()), list(self.critic.parameters())
-        torch._foreach_lerp_(slow, fast, self.config.slow_rate)
+        """Moves the slow critic towards the critic and the averaged actor towards the actor."""
+        for slow, fast, rate in (
+            (self.slow_critic, self.critic, self.config.slow_rate),
+            (self.slow_actor, self.actor, self.config.actor_rate),
+        ):
+            torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), rate)
 
 
 def discounts(cont: Tensor, discount: float) -> Tensor:

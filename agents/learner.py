@@ -1,10 +1,20 @@
-"""One gradient step of everything that learns: world model, actor, critic."""
+"""One gradient step of everything that learns: world model, actor, critic.
+
+The actor-critic learns in a copy of the dynamics that is one update old, from the states of that
+update. So its step and the world model's do not depend on each other and run side by side, on a
+thread each: on a processor these steps are too small to profit from more threads (docs/speed.md).
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from aef_worldmodel.errors import UserError
-from aef_worldmodel.world_model import Part, State, WorldModel
+from aef_worldmodel.persistence import load_weights
+from aef_worldmodel.dynamics import Dynamics, State
+from aef_worldmodel.world_model import Part, WorldModel
 from agents.config import TrainConfig
 from agents.imagination import ImaginationAgent
 
@@ -37,6 +47,16 @@ class Learner:
             "dynamics": [*m.cell.parameters(), *m.prior_net.parameters()],
             "heads": [*m.reward_head.parameters(), *m.continue_head.parameters()],
         }
+        self.dream = Dynamics(config.world_model, action_dim).to(self.device)
+        self.last: dict[str, Tensor] | None = None  # the last update's rows and states, (B, T, .)
+        self.generator = torch.Generator(self.device)
+        self.generator.manual_seed(config.seed)
+        beside = self.device.type == "cpu" and config.hardware.threads > 1
+        half = max(1, config.hardware.threads // 2)
+        self.pool = (
+            ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(half,))
+            if beside else None
+        )  # fmt: skip
         self.optimisers = {
             "model": self._adam(sum(self.groups.values(), []), config.model_rate),
             "actor": self._adam(list(self.agent.actor.parameters()), config.actor_rate),
@@ -56,35 +76,52 @@ class Learner:
 
         Returns the new recurrent states of the rows (B, T, H), and named terms () on the device.
         """
+        terms, beside = {}, None
+        if act and self.last is not None:
+            self._copy_dynamics()
+            if self.pool:
+                beside = self.pool.submit(self._step_agent, self.last)
+            else:
+                terms = self._step_agent(self.last)
+        try:
+            states, model_terms = self._step_model(batch, act)
+        finally:
+            terms = beside.result() if beside else terms
+        kept = {name: batch[name] for name in ("reward", "terminal", "first")}
+        self.last = kept | states._asdict()
+        return states.recurrent, model_terms | terms
+
+    @torch.no_grad()
+    def _copy_dynamics(self) -> None:
+        own = dict(self.model.named_parameters())
+        names, copies = zip(*self.dream.named_parameters())
+        torch._foreach_copy_(copies, [own[name] for name in names])
+
+    def _step_model(self, batch: dict[str, Tensor], act: bool) -> tuple[State, dict[str, Tensor]]:
         staged = self.config.world_model.training == "staged"
         part: Part = "joint" if not staged else ("dynamics" if act else "eye")
         with self.autocast():
             losses = self.model.loss({**batch, "recurrent": batch["recurrent"][:, 0]}, part)
-        terms = losses.terms | self._step_model(losses.total, losses.terms)
-        if act:
-            terms |= self._step_agent(losses.states)
-        return losses.states.recurrent, terms
-
-    def _step_model(self, total: Tensor, named: dict[str, Tensor]) -> dict[str, Tensor]:
-        refuse_non_finite(named)
+        refuse_non_finite(losses.terms)
         self.optimisers["model"].zero_grad()
-        total.backward()
+        losses.total.backward()
         norms = {
             f"gradient_{name}": nn.utils.clip_grad_norm_(group, MODEL_CLIP)
             for name, group in self.groups.items()
         }
         refuse_non_finite(norms)
         self.optimisers["model"].step()
-        return norms
+        return losses.states, losses.terms | norms
 
-    def _step_agent(self, states: State) -> dict[str, Tensor]:
-        """Imagines from a random subset of the replayed states; steps actor, then critic."""
+    def _step_agent(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Imagines from a random subset of replayed states; steps actor, then critic."""
+        states = State(rows["recurrent"], rows["latent"])
         start = State(*(part[:, WARM_ROWS:].flatten(0, 1) for part in states))  # (B (T-3), .)
-        count = self.config.agent.starts
-        chosen = torch.randperm(len(start.latent), device=self.device)[:count]
+        chosen = torch.randperm(len(start.latent), generator=self.generator, device=self.device)
+        chosen = chosen[: self.config.agent.starts]
         with self.autocast():
-            loss, terms, needed = self.agent.actor_loss(
-                self.model, State(*(part[chosen] for part in start))
+            loss, terms, imagined = self.agent.actor_loss(
+                self.dream, State(*(part[chosen] for part in start)), self.generator
             )
         actor = list(self.agent.actor.parameters())
         for weight, gradient in zip(actor, torch.autograd.grad(loss, actor)):
@@ -92,16 +129,21 @@ class Learner:
         terms["gradient_actor"] = nn.utils.clip_grad_norm_(actor, ACTOR_CLIP)
         refuse_non_finite(terms)
         self.optimisers["actor"].step()
-        with self.autocast():
-            terms["critic_loss"] = self.agent.critic_loss(*needed)
-        self.optimisers["critic"].zero_grad()
-        terms["critic_loss"].backward()
-        critic = self.agent.critic.parameters()
-        terms["gradient_critic"] = nn.utils.clip_grad_norm_(critic, CRITIC_CLIP)
-        refuse_non_finite({name: terms[name] for name in ("critic_loss", "gradient_critic")})
-        self.optimisers["critic"].step()
+        terms |= self._step_critic(imagined, states, rows)
         self.agent.follow()
         return {name: value.detach() for name, value in terms.items()}
+
+    def _step_critic(self, imagined: tuple, states: State, rows: dict[str, Tensor]) -> dict:
+        with self.autocast():
+            dreamt = self.agent.critic_loss(*imagined)
+            real = self.agent.replay_loss(states, rows["reward"], rows["terminal"], rows["first"])
+        self.optimisers["critic"].zero_grad()
+        (dreamt + self.config.agent.replay_value * real).backward()
+        norm = nn.utils.clip_grad_norm_(self.agent.critic.parameters(), CRITIC_CLIP)
+        terms = {"critic_loss": dreamt, "replay_value_loss": real, "gradient_critic": norm}
+        refuse_non_finite(terms)
+        self.optimisers["critic"].step()
+        return terms
 
     def state_dict(self) -> dict:
         """Weights and optimiser states, nested."""
@@ -109,7 +151,19 @@ class Learner:
             "model": self.model.state_dict(),
             "agent": self.agent.state_dict(),
             "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
+            "last": self.last,
+            "generator": self.generator.get_state(),
         }
+
+    def load_state_dict(self, state: dict, source: Path) -> None:
+        """Goes to a saved state. Raises UserError, naming `source`, for another architecture."""
+        load_weights(self.model, state["model"], source)
+        load_weights(self.agent, state["agent"], source)
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        if state["last"] is not None:
+            self.last = {name: value.to(self.device) for name, value in state["last"].items()}
+        self.generator.set_state(state["generator"].cpu())
 
 
 def refuse_non_finite(terms: dict[str, Tensor]) -> None:

@@ -32,24 +32,36 @@ def run_folder(config: TrainConfig) -> Path:
     return run
 
 
+def stop_on_signals(trainer: Trainer, progress: Progress) -> None:
+    """Ctrl-C and SIGTERM end the run after the current step; a second one ends it at once."""
+
+    def stop(number: int, frame: object) -> None:
+        if trainer.stopping:
+            raise KeyboardInterrupt
+        trainer.stopping = True
+        progress.say("stopping after this step; press Ctrl-C again to stop without saving")
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
 def main(argv: Sequence[str]) -> int:
     """Trains as the settings say; 130 when interrupted."""
     config = load(argv)
     run = run_folder(config)
-    torch.set_num_threads(config.hardware.threads)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    torch.set_num_threads(max(1, config.hardware.threads // 2))  # the learner runs two sides
     trainer = Trainer(config, run)
     minutes = trainer.restore() if config.resume else 0.0
     save(run / "config.yaml", config)
     progress = Progress(f"{config.env.task} in {run}", config.frames, elapsed=60 * minutes)
     progress.say(describe(config.hardware))
+    stop_on_signals(trainer, progress)
     resumed = trainer.frames if config.resume else None
     with Logbook(run, progress, resumed) as book:
-        try:
-            trainer.train(book)
-        except KeyboardInterrupt:
-            progress.say(f"stopped and saved; continue with: python -m agents.train resume={run}")
-            return 130
+        done = trainer.train(book)
+    if not done:
+        progress.say(f"stopped and saved; continue with: python -m agents.train resume={run}")
+        return 130
     progress.say(f"done; look at {run}/videos, or: python -m agents.evaluate run={run}")
     return 0
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import envs
-from aef_worldmodel.persistence import load_latest, load_weights, save_checkpoint
+from aef_worldmodel.persistence import load_latest, save_checkpoint
 from aef_worldmodel.replay import Replay
 from agents.config import TrainConfig
 from agents.evaluation import report_dream, run_episodes
@@ -47,7 +47,7 @@ class Trainer:
         self.last_return = float("nan")  # mean of the episodes that ended last
         self.decisions = self.updates = self.evaluations = 0
         self.owed = 0.0  # updates earned by decisions, not made yet
-        self.best = float("-inf")
+        self.stopping = False  # set it to end after the current step, with a checkpoint
 
     def _make_env(self, num_envs: int, seed: int):
         c = self.config
@@ -176,45 +176,50 @@ class Trainer:
 
     # -- the run -------------------------------------------------------------------------
 
-    def train(self, book: Logbook) -> None:
-        """Runs to the end of `config.frames`, or until interrupted; saves either way.
+    def train(self, book: Logbook) -> bool:
+        """Runs to the end of `config.frames`, or until `stopping`; saves either way.
 
-        Raises NonFinite naming the offending term and the last good checkpoint.
+        Returns whether the end was reached. Raises NonFinite naming the offending term and how to
+        go back to the last good checkpoint.
         """
-        c, progress = self.config, book.progress
         try:
-            while self.frames < c.frames:
-                self.act()
-                if self.learning:
-                    self._update_as_earned(book)
-                progress.update(**self.counters(), train_return=self.last_return)
-                if self._passed(c.eval_every) and self.updates:
-                    progress.update(**self.counters(), eval_return=self.evaluate(book))
-                if self._passed(c.checkpoint_every):
-                    self.save(book)
-            self.save(book)
-        except KeyboardInterrupt:
-            self.save(book)
-            raise
+            while self.frames < self.config.frames and not self.stopping:
+                self._iterate(book)
         except NonFinite as error:
-            raise NonFinite(f"{error}; the run stands at its last good checkpoint: "
-                            f"python -m agents.train resume={self.run}") from error
+            raise NonFinite(
+                f"{error}; nothing after the last checkpoint was kept: go on from it with "
+                f"python -m agents.train resume={self.run}, for instance with a lower model_rate"
+            ) from error
+        self.save(book)
+        return self.frames >= self.config.frames
+
+    def _iterate(self, book: Logbook) -> None:
+        """One decision in every world, the updates it earns, and what is due then."""
+        self.act()
+        if self.learning:
+            self._update_as_earned(book)
+        book.progress.update(**self.counters(), train_return=self.last_return)
+        if self._passed(self.config.eval_every) and self.updates > self.config.pretrain:
+            book.progress.update(**self.counters(), eval_return=self.evaluate(book))
+        if self._passed(self.config.checkpoint_every):
+            self.save(book)
 
     def _update_as_earned(self, book: Logbook) -> None:
         if not self.updates:
             self.owed = 0.0
             self.centre()
             book.progress.say(f"learning the world model alone for {self.config.pretrain} updates")
-            for _ in range(self.config.pretrain):
-                self.learn(act=False)
-                book.progress.update(**self.counters())
-        while self.owed >= 1:
+        while self.updates < self.config.pretrain and not self.stopping:
+            self._log(book, self.learn(act=False))
+        while self.owed >= 1 and not self.stopping:
             self.owed -= 1
-            terms = self.learn()
-            if self.updates % LOG_EVERY == 0:
-                self._log(book, {name: value.item() for name, value in terms.items()})
+            self._log(book, self.learn())
 
-    def _log(self, book: Logbook, terms: dict[str, float]) -> None:
+    def _log(self, book: Logbook, terms: dict[str, Tensor]) -> None:
+        """Shows the counters; now and then also the terms, and writes them to metrics.csv."""
+        if self.updates % LOG_EVERY:
+            return book.progress.update(**self.counters())
+        terms = {name: value.item() for name, value in terms.items()}
         losses = ("log_prob", "reward_loss", "imagined_return", "entropy")
         shown = {name: terms[name] for name in losses if name in terms}
         book.progress.update(**self.counters(), **shown)
@@ -253,7 +258,7 @@ class Trainer:
         """
         found = load_latest(self.run / "checkpoints")
         state, device = found.state, self.learner.device
-        restore_learner(self.learner, state["learner"], found.path)
+        self.learner.load_state_dict(state["learner"], found.path)
         self.replay.load_state_dict(state["replay"])
         self.env.set_state(state["env"])
         self.state = type(self.state)(**{k: v.to(device) for k, v in state["filter"].items()})
@@ -265,14 +270,6 @@ class Trainer:
             setattr(self, name, value)
         set_rng_state(state["rng"])
         return minutes
-
-
-def restore_learner(learner: Learner, state: dict, source: Path) -> None:
-    """Loads weights and optimiser states into a learner of the same architecture."""
-    load_weights(learner.model, state["model"], source)
-    load_weights(learner.agent, state["agent"], source)
-    for name, optimiser in learner.optimisers.items():
-        optimiser.load_state_dict(state["optimisers"][name])
 
 
 def rng_state() -> dict[str, Tensor]:

@@ -1,0 +1,38 @@
+"""Settings of a world model."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class WorldModelConfig:
+    """Architecture and objective of a world model."""
+
+    autoencoder: Literal["partition", "expanded", "vae"] = "partition"
+    """Which eye: exact partition AEF, expanded AEF, or the VAE with the same networks."""
+    core: Literal["dct", "center", "corner"] = "dct"
+    """Which dimensions of the image a partition AEF turns into the latent."""
+    latent_dim: int = 32
+    """d, dimensions of the latent z."""
+    recurrent_dim: int = 256
+    """H, dimensions of the recurrent state h."""
+    hidden_dim: int = 256
+    """Width of dense layers."""
+    width: int = 64
+    """Base channels of encoder and decoder."""
+    sigma_floor: float = 0.1
+    """Least decoder standard deviation, in units of 64 grey levels."""
+    prior_floor: float = 0.1
+    """Least standard deviation of the latent's prior."""
+    anchor: float = 0.1
+    """lambda of the geometric mixture (1 - lambda) log p(z|h) + lambda log N(z; 0, I) that pins
+    the latent's scale (DESIGN 7)."""
+    likelihood_scale: float = 0.01
+    """Weight of one nat of the video's likelihood against one nat of reward and continuation."""
+    reward_weight: float = 1.0
+    """Weight of the reward's cross-entropy."""
+    decoded_frames: int = 64
+    """Frames of a batch whose pixels are decoded for the loss: an unbiased estimate."""
+    training: Literal["joint", "staged"] = "joint"
+    """joint: one objective for all. staged: the autoencoder first (during `pretrain`), then the
+    dynamics and heads on its frozen latents, as Ha & Schmidhuber 2018."""

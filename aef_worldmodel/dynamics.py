@@ -1,0 +1,109 @@
+"""The part of the world model that dreams: recurrent cell, prior over latents, heads.
+
+    h_t = cell(h_(t-1), [z_(t-1), a_(t-1)])      z_t ~ N(mean(h_t), std(h_t))      DESIGN section 2
+
+Shapes: B batch, T time, N any batch, d latent, H recurrent, A action.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aef_worldmodel.config import WorldModelConfig
+from aef_worldmodel.distributions import TwoHotHead
+from aef_worldmodel.networks import GatedCell, mlp, zero_last
+
+
+class State(NamedTuple):
+    """Model state of N worlds: recurrent h (N, H) and latent z (N, d), both float32."""
+
+    recurrent: Tensor
+    latent: Tensor
+
+    @property
+    def features(self) -> Tensor:
+        """(..., H + d), what heads and agents read."""
+        return torch.cat([self.recurrent, self.latent], -1)
+
+
+class Dynamics(nn.Module):
+    """Steps, imagines and judges states; sees no frames.
+
+    Args:
+        config: architecture.
+        action_dim: A, of actions in [-1, 1].
+    """
+
+    def __init__(self, config: WorldModelConfig, action_dim: int):
+        super().__init__()
+        c = self.config = config
+        self.action_dim = action_dim
+        self.cell = GatedCell(c.latent_dim + action_dim, c.recurrent_dim)
+        self.prior_net = mlp(c.recurrent_dim, 2 * c.latent_dim, c.hidden_dim, 1)
+        features = c.recurrent_dim + c.latent_dim
+        self.reward_head = TwoHotHead(features, c.hidden_dim, 2)
+        self.continue_head = zero_last(mlp(features, 1, c.hidden_dim, 1))
+
+    # -- one step ------------------------------------------------------------------------
+
+    def initial(self, count: int) -> State:
+        """State before the first frame: zeros (N, H), (N, d)."""
+        zeros = self.cell.recurrent.weight.new_zeros
+        return State(zeros(count, self.config.recurrent_dim), zeros(count, self.config.latent_dim))
+
+    def step(self, state: State, action: Tensor) -> Tensor:
+        """Next recurrent state (N, H) after `action` (N, A); the latent comes from the prior or
+        from a frame."""
+        embedded = self.cell.embed(torch.cat([state.latent, action], -1))
+        return self.cell(embedded, state.recurrent)
+
+    def prior(self, recurrent: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of p(z | h), each (..., d) float32."""
+        mean, raw = self.prior_net(recurrent).float().chunk(2, -1)
+        return mean, F.softplus(raw) + self.config.prior_floor
+
+    def reward(self, state: State) -> Tensor:
+        """Expected reward that arrives with the state (...)."""
+        return self.reward_head.mean(state.features)
+
+    def continuation(self, state: State) -> Tensor:
+        """Probability that the episode goes on from the state (...)."""
+        return torch.sigmoid(self.continue_head(state.features).float()[..., 0])
+
+    # -- sequences -----------------------------------------------------------------------
+
+    def filter(self, latents: Tensor, actions: Tensor, first: Tensor, start: Tensor) -> Tensor:
+        """Recurrent states h_t of every row (B, T, H), from latents (B, T, d), actions (B, T, A),
+        first (B, T) bool, where the state is forgotten, and the first row's state (B, H)."""
+        embedded = self.cell.embed(torch.cat([latents, actions], -1))  # (B, T, 3H)
+        keep = (~first).to(start.dtype)[..., None]  # (B, T, 1)
+        state, states = start * keep[:, 0], []
+        for t in range(latents.shape[1]):
+            states.append(state)
+            if t + 1 < latents.shape[1]:
+                state = self.cell(embedded[:, t], state) * keep[:, t + 1]
+        return torch.stack(states, 1)
+
+    def imagine(self, start: State, policy: Callable[[Tensor], tuple], horizon: int,
+                temperature: float = 1.0,
+                generator: torch.Generator | None = None) -> tuple[State, list[tuple]]:
+        """Rolls the prior forward under `policy(features (N, F)) -> (action (N, A), ...)`.
+
+        `temperature` scales the prior's standard deviation; 0 follows its mean. Returns states
+        (horizon + 1, N, .), the start first, and the list of what the policy returned.
+        Differentiable in the policy and in the dynamics.
+        """
+        like = start.latent
+        noise = temperature * torch.randn(horizon, *like.shape, generator=generator,
+                                          device=like.device)  # (horizon, N, d)
+        states, decisions = [start], []
+        for t in range(horizon):
+            decision = policy(states[-1].features)
+            recurrent = self.step(states[-1], decision[0])
+            mean, std = self.prior(recurrent)
+            states.append(State(recurrent, torch.addcmul(mean, std, noise[t])))
+            decisions.append(decision)
+        return State(*(torch.stack(part) for part in zip(*states))), decisions
