@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from envs.backend import make_engine, make_renderer
 from envs.checks import (
     camera_index,
     checked_device,
@@ -21,9 +22,8 @@ from envs.checks import (
     reset_mask,
     world_seeds,
 )
-from envs.engine_cpu import CpuEngine
 from envs.model import compile_model
-from envs.renderer import CpuRenderer, WarpRenderer, announced
+from envs.observation import KINDS, Observer
 from envs.suite.task import Draw, Task
 
 AUTORESET = {
@@ -58,6 +58,9 @@ class BatchedEnv(VectorEnv):
         image_size: side of the square picture, or (H, W), in pixels.
         action_repeat: control steps a decision lasts; it must divide the task's frames.
         camera: the model's camera, by name or index; None for the task's own.
+        obs: "pixels", "proprio" (no picture is drawn) or "both", a dictionary.
+        frame_stack: how many pictures an observation has: (N, 3 * frame_stack, H, W).
+        array: "torch", or "numpy" for wrappers that know nothing else.
         autoreset: "same_step", "next_step" or "disabled", as Gymnasium defines them.
         threads: how many threads draw on the CPU; None for one a core this process may use.
         render_mode: "rgb_array" makes `render` return pictures of `render_size`.
@@ -78,6 +81,9 @@ class BatchedEnv(VectorEnv):
         image_size: int | tuple[int, int] = 64,
         action_repeat: int = 2,
         camera: int | str | None = None,
+        obs: str = "pixels",
+        frame_stack: int = 1,
+        array: str = "torch",
         autoreset: str = "same_step",
         threads: int | None = None,
         render_mode: str | None = None,
@@ -88,16 +94,25 @@ class BatchedEnv(VectorEnv):
         self.action_repeat = divisor(task.frames, action_repeat)
         self.episode_decisions = task.frames // self.action_repeat
         self.autoreset = one_of("autoreset", autoreset, AUTORESET)
+        self.array = one_of("array", array, ("torch", "numpy"))
         self.render_mode = one_of("render_mode", render_mode, (None, "rgb_array"))
         self.render_size = image_shape("render_size", render_size)
         self.threads = min(positive("threads", threads or cores()), num_envs)
         self.model = compile_model(task.spec())
         self.camera = camera_index(self.model, task.camera if camera is None else camera)
         self.substeps = task.substeps(self.model)
-        self.sim = self._make_engine(engine)
-        self._renderer = self._make_renderer(image_shape("image_size", image_size))
-        self._large_renderer = None
+        self.sim = make_engine(engine, self.model, self.num_envs, self.device, task)
+        one_of("obs", obs, KINDS)
+        size, stack = image_shape("image_size", image_size), positive("frame_stack", frame_stack)
+        renderer = None if obs == "proprio" else self._renderer(size)
+        self._large_renderer = None  # made when first asked for
+        self._start_counting(seed)
+        self._observer = Observer(obs, self.proprio, renderer, stack)
         self._make_spaces()
+
+    # ---- construction
+
+    def _start_counting(self, seed: int) -> None:
         self._faults = dict.fromkeys(REMEDY, 0)
         self._seeds = world_seeds(seed, self.num_envs)
         self._episode = torch.full((self.num_envs,), -1)  # counts from 0 at the first reset
@@ -106,31 +121,12 @@ class BatchedEnv(VectorEnv):
         self._start(torch.ones(self.num_envs, dtype=torch.bool))
         self._episode.fill_(-1)  # the first reset() is episode 0
 
-    # ---- construction
-
-    def _make_engine(self, engine: str | None):
-        engine = engine or {"cpu": "c", "cuda": "warp"}[self.device.type]
-        if one_of("engine", engine, ("c", "warp")) == "c":
-            if self.device.type != "cpu":
-                raise ValueError("engine='c' runs on the CPU only: give device='cpu' or 'warp'.")
-            return CpuEngine(self.model, self.num_envs)
-        from envs.engine_warp import WarpEngine  # compiles for a while: only when asked for
-
-        with announced(f"the physics for {self.device} (about a minute)"):
-            task = self.task
-            return WarpEngine(
-                self.model, self.num_envs, self.device, task.needs_contacts, task.needs_rows
-            )
-
-    def _make_renderer(self, size: tuple[int, int]):
-        if isinstance(self.sim, CpuEngine):
-            return CpuRenderer(self.sim, size, self.camera, self.threads)
-        return WarpRenderer(self.sim, size, self.camera)
+    def _renderer(self, size: tuple[int, int]):
+        return make_renderer(self.sim, size, self.camera, self.threads)
 
     def _make_spaces(self) -> None:
-        size = tuple(self._renderer.rgb.shape[1:])
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.model.nu,), dtype=np.float32)
-        self.single_observation_space = gym.spaces.Box(0, 255, size, dtype=np.uint8)
+        self.single_observation_space = self._observer.space
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.metadata = {
@@ -152,7 +148,7 @@ class BatchedEnv(VectorEnv):
             options: {"reset_mask": (N,) bool} resets only those worlds.
 
         Returns:
-            obs (N, 3, H, W) uint8, and an empty info.
+            obs, uint8 (N, 3, H, W) unless asked otherwise, and an empty info.
 
         Raises:
             ValueError: a reset_mask that is not (N,) bool, or as many seeds as worlds not given.
@@ -162,7 +158,7 @@ class BatchedEnv(VectorEnv):
             self._seeds = torch.where(mask, world_seeds(seed, self.num_envs), self._seeds)
             self._episode[mask] = -1
         self._start(mask)
-        return self._observe(), {}
+        return self._out(self._observer.after_reset(mask)), {}
 
     def step(self, action):
         """One decision in every world: the action is repeated and its rewards are summed.
@@ -197,13 +193,14 @@ class BatchedEnv(VectorEnv):
             reward = reward.masked_fill(resume.to(self.device), 0.0)
         self._ended = terminated | truncated
         reward = reward.masked_fill(terminated.to(self.device), 0.0).float()
-        obs, info = self._observe(), {}
+        obs, info = self._observer.after_step(began=resume), {}
         if self._ended.any() and self.autoreset == "same_step":
             ended = self._ended
             info = {"final_obs": obs, "_final_obs": ended.to(self.device)}
             self._start(ended)
-            obs = self._observe(changed=ended)
-        return obs, reward, terminated.to(self.device), truncated.to(self.device), info
+            obs = self._observer.after_reset(ended)
+        terminated, truncated = terminated.to(self.device), truncated.to(self.device)
+        return self._out((obs, reward, terminated, truncated, info))
 
     def render(self) -> np.ndarray | None:
         """Pictures of all worlds as they stand, numpy uint8 (N, H, W, 3), of `render_size`.
@@ -213,14 +210,14 @@ class BatchedEnv(VectorEnv):
         if self.render_mode is None:
             return None
         if self._large_renderer is None:
-            self._large_renderer = self._make_renderer(self.render_size)
+            self._large_renderer = self._renderer(self.render_size)
         return self._large_renderer.draw().permute(0, 2, 3, 1).cpu().numpy().copy()
 
     def close_extras(self, **kwargs) -> None:
         """Ends the drawing threads."""
-        for renderer in (self._renderer, self._large_renderer):
-            if renderer is not None:
-                renderer.close()
+        self._observer.close()
+        if self._large_renderer is not None:
+            self._large_renderer.close()
 
     # ---- beyond Gymnasium
 
@@ -251,6 +248,7 @@ class BatchedEnv(VectorEnv):
             "decision": self._decision.clone(),
             "ended": self._ended.clone(),
             "faults": dict(self._faults),
+            **self._observer.state(),
         }
 
     def set_state(self, state: dict[str, Tensor | dict]) -> None:
@@ -271,10 +269,11 @@ class BatchedEnv(VectorEnv):
         self._seeds, self._episode = state["seeds"].clone(), state["episode"].clone()
         self._decision, self._ended = state["decision"].clone(), state["ended"].clone()
         self._faults = dict(state["faults"])
+        self._observer.set_state(state)
 
-    def observe(self) -> Tensor:
-        """What the worlds look like now, uint8 (N, 3, H, W)."""
-        return self._observe()
+    def observe(self):
+        """The latest observation again, as `step` or `reset` returned it."""
+        return self._out(self._observer.current())
 
     # ---- the worlds
 
@@ -301,8 +300,15 @@ class BatchedEnv(VectorEnv):
         self.sim.forward(worlds)
         self.sim.faulty()  # what placing them raised is no fault of the episode
 
-    def _observe(self, changed: Tensor | None = None) -> Tensor:
-        return self._renderer.draw(changed).clone()
+    def _out(self, value):
+        """Torch tensors as the caller wants them: as they are, or numpy."""
+        if self.array == "torch":
+            return value
+        if isinstance(value, Tensor):
+            return value.cpu().numpy()
+        if isinstance(value, dict):
+            return {k: self._out(v) for k, v in value.items()}
+        return tuple(self._out(v) for v in value)
 
     def _failed(self) -> Tensor:
         """Which worlds' physics failed in this step, (N,); counts them and says so once."""

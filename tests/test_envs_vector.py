@@ -236,6 +236,10 @@ def test_bad_actions(env, action, sentence):
         ({"render_mode": "human"}, "render_mode='human' is not known"),
         ({"device": "tpu"}, "device='tpu' is not known"),
         ({"image_size": 0}, "image_size=0 is not a count"),
+        ({"obs": "depth"}, "obs='depth' is not known: give 'pixels' or"),
+        ({"frame_stack": 0}, "frame_stack=0 is not a count"),
+        ({"array": "jax"}, "array='jax' is not known"),
+        ({"engine": "physx"}, "engine='physx' is not known: give 'c' or 'warp'"),
     ],
 )
 def test_bad_options(options, sentence):
@@ -253,3 +257,58 @@ def test_bad_reset_mask_and_seeds(env):
         env.reset(options={"reset_mask": [1, 0, 1]})
     with pytest.raises(ValueError, match="2 seeds for 3 worlds"):
         env.reset(seed=[1, 2])
+
+
+def test_numpy_out_for_gymnasiums_own_wrappers():
+    env = gym.wrappers.vector.RecordEpisodeStatistics(make(array="numpy"))
+    obs, _ = env.reset(seed=0)
+    assert isinstance(obs, np.ndarray) and obs in env.observation_space
+    skip_to(env.unwrapped, 499)
+    *_, info = env.step(np.zeros((3, 6), np.float32))
+    assert isinstance(info["final_obs"], np.ndarray)
+    assert info["_episode"].all() and (info["episode"]["l"] == 1).all()
+
+
+def test_the_state_beside_or_instead_of_pixels():
+    seen, both, blind = make(), make(obs="both"), make(obs="proprio")
+    for env in (seen, both, blind):
+        env.reset(seed=5)
+    for action in actions(seen, 3):
+        pixels = seen.step(action)[0]
+        together, state = both.step(action)[0], blind.step(action)[0]
+        assert torch.equal(together["pixels"], pixels)
+        assert torch.equal(together["proprio"], state) and torch.equal(state, seen.proprio())
+    assert blind.observation_space.shape == (3, 17)
+    assert both.single_observation_space["pixels"].shape == (3, SIZE, SIZE)
+    blind._decision[:] = 499
+    *_, info = blind.step(torch.zeros(3, 6))
+    assert info["final_obs"].shape == (3, 17)
+
+
+def test_frame_stack():
+    single, stacked = make(), make(frame_stack=3)
+    first, _ = single.reset(seed=2)
+    assert torch.equal(stacked.reset(seed=2)[0], first.repeat(1, 3, 1, 1))
+    some = actions(single, 4)
+    seen = [single.step(action)[0] for action in some]
+    obs = [stacked.step(action)[0] for action in some]
+    assert torch.equal(obs[0], torch.cat([first, first, seen[0]], 1))
+    assert torch.equal(obs[3], torch.cat(seen[1:], 1))
+    state, action = stacked.state(), torch.ones(3, 6)
+    expected = stacked.step(action)[0]
+    stacked.set_state(state)
+    assert torch.equal(stacked.observe(), obs[3])
+    assert torch.equal(stacked.step(action)[0], expected)
+    skip_to(stacked, 499)
+    begun, *_, info = stacked.step(action)
+    assert torch.equal(begun, begun[:, :3].repeat(1, 3, 1, 1))
+    assert torch.equal(info["final_obs"][:, 3:6], expected[:, 6:])
+
+
+def test_frame_stack_begins_anew_under_next_step():
+    env = make(frame_stack=2, autoreset="next_step")
+    env.reset(seed=0)
+    skip_to(env, 499)
+    env.step(torch.ones(3, 6))
+    begun = env.step(torch.ones(3, 6))[0]
+    assert torch.equal(begun[:, :3], begun[:, 3:])
