@@ -106,6 +106,7 @@ class Autoencoder(nn.Module):
         return self.encode_y(self.preprocess(frames, dequantise), sample=dequantise)
 
     def encode_y(self, y: Tensor, *, sample: bool = True) -> Code:
+        """Preprocessed frames (N, C, H, W) -> Code; `sample` matters to the VAE alone."""
         raise NotImplementedError
 
     def pixels(self, code: Code, index: Tensor | None = None) -> Tensor:
@@ -116,6 +117,7 @@ class Autoencoder(nn.Module):
         return self.gaussian(target - self.decoded(latent))
 
     def gaussian(self, residual: Tensor) -> Tensor:
+        """Log-density of target minus decoder mean (N, C, H, W), nats (N,)."""
         log_sigma = self.sigma.log().expand(self.shape).sum()
         square = (residual / self.sigma).square().flatten(1).sum(1)
         return -0.5 * square - log_sigma - self.dims * HALF_LOG_2PI
@@ -132,34 +134,49 @@ class Autoencoder(nn.Module):
 class PartitionAEF(Autoencoder):
     """Exact likelihood: the core `c` becomes the latent, the shell `s` is explained by it.
 
-    `z = mu_e(s) + sigma_e(s) c`, `r = (s - mu_d(z)) / sigma_d`.
+    `z = mu_e(s) + sigma_e(s) c`, `r = (s - mu_d(z)) / sigma_d`. `core` is the name of a split or
+    a split of your own (`splits.BasisSplit`). sigma_d has one value a pixel where the core is made
+    of pixels, one for all where it is not: any other would need the shell's coordinates.
+    Raises ValueError if the split is of other sizes.
     """
 
     likelihood = "exact"
 
     def __init__(self, encoder, decoder, shape, latent_dim, *, core="dct", **options):
         split = make_split(core, shape, latent_dim) if isinstance(core, str) else core
+        if (split.core_dim, split.shape) != (latent_dim, tuple(shape)):
+            raise ValueError(
+                f"a core of {split.core_dim} dimensions in images of shape {split.shape} does not "
+                f"fit latent_dim={latent_dim} and images of shape {tuple(shape)}"
+            )
         super().__init__(encoder, decoder, shape, latent_dim,
                          pixelwise_sigma=split.pixelwise, **options)
         self.split = split
 
     def encode_y(self, y: Tensor, *, sample: bool = True) -> Code:
+        """`z = mu_e(s) + sigma_e(s) c`, one code an image; the target is the shell."""
         core, shell = self.split.split(y)  # (N, d), (N, C, H, W)
         mean, log_scale = self.statistics(shell)
         volume = log_scale.sum(-1) + self.dims * math.log(self.scale)
         return Code(mean + log_scale.exp() * core, volume, shell)
 
+    def log_sigma(self) -> Tensor:
+        """Sum of log sigma_d over the dimensions of the shell, ()."""
+        if self.split.pixelwise:
+            return (self.sigma.log() * self.split.mask).sum()
+        return (self.dims - self.latent_dim) * self.sigma.log()
+
     def gaussian(self, residual: Tensor) -> Tensor:
+        """Log-density of the shell's part of the residual (N, C, H, W), nats (N,)."""
         free = self.dims - self.latent_dim
         if self.split.pixelwise:
             square = self.split.shell_square(residual / self.sigma)
-            log_sigma = (self.sigma.log() * self.split.mask).sum()
         else:
             square = self.split.shell_square(residual) / self.sigma.square()
-            log_sigma = free * self.sigma.log()
-        return -0.5 * square - log_sigma - free * HALF_LOG_2PI
+        return -0.5 * square - self.log_sigma() - free * HALF_LOG_2PI
 
     def reconstruct_y(self, latent: Tensor) -> Tensor:
+        """The image of a latent and r = 0, in units of y (N, C, H, W)."""
         return self.inverse(latent, torch.zeros((), dtype=latent.dtype, device=latent.device))
 
     def inverse(self, latent: Tensor, deviation: Tensor) -> Tensor:
@@ -172,10 +189,8 @@ class PartitionAEF(Autoencoder):
         """y -> z (N, d), r (N, C, H, W) in the shell's subspace, log|det d(z, r)/dy| (N,)."""
         code = self.encode_y(y)
         deviation = self.split.shell_of(code.target - self.decoded(code.latent)) / self.sigma
-        log_sigma = self.sigma.log() * (self.split.mask if self.split.pixelwise else 1)
-        free = self.dims - self.latent_dim
-        log_sigma = log_sigma.sum() if self.split.pixelwise else free * log_sigma
-        return code.latent, deviation, code.volume - self.dims * math.log(self.scale) - log_sigma
+        preprocessing = self.dims * math.log(self.scale)
+        return code.latent, deviation, code.volume - preprocessing - self.log_sigma()
 
 
 class ExpandedAEF(Autoencoder):
@@ -191,12 +206,18 @@ class ExpandedAEF(Autoencoder):
         self.expansion = nn.Linear(self.dims, latent_dim, bias=False)
         nn.init.orthogonal_(self.expansion.weight)
 
-    def encode_y(self, y: Tensor, *, sample: bool = True) -> Code:
+    def posterior(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Code of y and sigma_e, each (N, d): mean and standard deviation of z = z(y, w) for
+        `w ~ N(W y, I)`."""
         mean, log_scale = self.statistics(y)
         with torch.autocast(y.device.type, enabled=False):
             expanded = self.expansion(y.flatten(1))  # (N, d)
-        volume = log_scale.sum(-1) + self.dims * math.log(self.scale)
-        return Code(mean + log_scale.exp() * expanded, volume, y)
+        return mean + log_scale.exp() * expanded, log_scale.exp()
+
+    def encode_y(self, y: Tensor, *, sample: bool = True) -> Code:
+        """`z = mu_e(y) + sigma_e(y) W y`, one code an image; the target is the whole image."""
+        latent, scale = self.posterior(y)
+        return Code(latent, scale.log().sum(-1) + self.dims * math.log(self.scale), y)
 
 
 class VAE(Autoencoder):
@@ -204,8 +225,14 @@ class VAE(Autoencoder):
 
     likelihood = "bound"
 
-    def encode_y(self, y: Tensor, *, sample: bool = True) -> Code:
+    def posterior(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of q(z | y), each (N, d)."""
         mean, log_scale = self.statistics(y)
-        entropy = log_scale.sum(-1) + self.latent_dim * (0.5 + HALF_LOG_2PI)
-        latent = mean + log_scale.exp() * torch.randn_like(mean) if sample else mean
+        return mean, log_scale.exp()
+
+    def encode_y(self, y: Tensor, *, sample: bool = True) -> Code:
+        """A draw from q(z | y), or its mean without `sample`; `volume` is q's entropy."""
+        mean, std = self.posterior(y)
+        entropy = std.log().sum(-1) + self.latent_dim * (0.5 + HALF_LOG_2PI)
+        latent = mean + std * torch.randn_like(mean) if sample else mean
         return Code(latent, entropy + self.dims * math.log(self.scale), y)

@@ -31,14 +31,9 @@ def dct_basis(shape: tuple[int, int, int], latent_dim: int) -> Tensor:
     Rows are ordered by colour index first, then by `u + v`.
     """
     channels, height, width = shape
-    if latent_dim >= channels * height * width:
-        raise ValueError(
-            f"latent_dim={latent_dim} leaves no shell in an image of shape {shape}; "
-            f"choose fewer than {channels * height * width}"
-        )
     colour, rows, columns = dct_matrix(channels), dct_matrix(height), dct_matrix(width)
     order = sorted(
-        ((c, u + v, u, v) for c in range(channels) for u in range(height) for v in range(width))
+        (c, u + v, u, v) for c in range(channels) for u in range(height) for v in range(width)
     )[:latent_dim]
     basis = [
         torch.einsum("c,h,w->chw", colour[c], rows[u], columns[v]).flatten()
@@ -66,32 +61,46 @@ def pixel_core(shape: tuple[int, int, int], latent_dim: int, where: str) -> Tens
     return torch.tensor(index[:latent_dim])
 
 
+def check_basis(basis: Tensor, shape: tuple[int, int, int]) -> None:
+    """Raises ValueError unless `basis` is (d, D) with orthonormal rows and 0 < d < D."""
+    dims, advice = math.prod(shape), "for instance from torch.linalg.qr"
+    if basis.dim() != 2 or basis.shape[1] != dims:
+        raise ValueError(
+            f"a basis of shape {tuple(basis.shape)} for images {tuple(shape)}; give "
+            f"(latent_dim, {dims}) orthonormal rows, {advice}"
+        )
+    if not 0 < len(basis) < dims:
+        raise ValueError(
+            f"latent_dim={len(basis)} leaves no shell or no core in an image of shape "
+            f"{tuple(shape)}; choose 1..{dims - 1}"
+        )
+    error = (basis @ basis.T - torch.eye(len(basis)).to(basis)).abs().max()
+    if not error <= 1e-4:
+        raise ValueError(f"a basis with rows off orthonormal by {error:.1e}; take rows {advice}")
+
+
 class BasisSplit(nn.Module):
     """Core coefficients in any `d` orthonormal directions of image space.
 
     `c = B y`, `s = y - B^T c` with `B B^T = I`. Raises ValueError if the rows of `basis` (d, D)
-    are not orthonormal to 1e-4.
+    are not orthonormal to 1e-4. The basis is kept in torch's default dtype: build under float64
+    where the shell must be orthogonal to the core to 1e-15 rather than 1e-7.
     """
 
     pixelwise = False
 
     def __init__(self, basis: Tensor, shape: tuple[int, int, int]):
         super().__init__()
-        error = (basis @ basis.T - torch.eye(len(basis), dtype=basis.dtype)).abs().max()
-        if basis.shape[1] != math.prod(shape) or error > 1e-4:
-            raise ValueError(
-                f"basis of shape {tuple(basis.shape)} for images {shape} has rows off orthonormal "
-                f"by {error:.1e}; give (latent_dim, {math.prod(shape)}) orthonormal rows, for "
-                "instance from torch.linalg.qr"
-            )
+        check_basis(basis, shape)
         self.shape, self.core_dim = tuple(shape), len(basis)
         self.register_buffer("basis", basis.to(torch.get_default_dtype()))
 
     def split(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """y (N, C, H, W) -> core (N, d), shell (N, C, H, W)."""
         with torch.autocast(y.device.type, enabled=False):
-            core = y.flatten(1) @ self.basis.T  # (N, d)
-            return core, y - (core @ self.basis).view_as(y)
+            flat = y.flatten(1)
+            core = flat @ self.basis.T  # (N, d)
+            return core, torch.addmm(flat, core, self.basis, alpha=-1).view_as(y)
 
     def merge(self, core: Tensor, shell: Tensor) -> Tensor:
         """Inverse of `split`. Returns (N, C, H, W)."""
@@ -110,12 +119,17 @@ class BasisSplit(nn.Module):
 
 
 class PixelSplit(nn.Module):
-    """Core pixels taken out as they are (the paper's partition). `index` (d,) flat positions."""
+    """Core pixels taken out as they are (the paper's partition).
+
+    `index` (d,) are their flat positions; raises ValueError if one occurs twice.
+    """
 
     pixelwise = True
 
     def __init__(self, index: Tensor, shape: tuple[int, int, int]):
         super().__init__()
+        if len(index.unique()) != len(index):
+            raise ValueError("a core names the same pixel twice; give distinct flat positions")
         self.shape, self.core_dim = tuple(shape), len(index)
         mask = torch.ones(math.prod(shape))
         mask[index] = 0
@@ -141,6 +155,8 @@ class PixelSplit(nn.Module):
 
 def make_split(kind: str, shape: tuple[int, int, int], latent_dim: int) -> nn.Module:
     """`kind` in `SPLITS` -> a split of images of `shape` with a core of `latent_dim` dims."""
+    if latent_dim < 1:
+        raise ValueError(f"latent_dim={latent_dim} must be at least 1")
     if kind == "dct":
         return BasisSplit(dct_basis(shape, latent_dim), shape)
     if kind in ("center", "corner"):
