@@ -18,8 +18,8 @@ from omegaconf import OmegaConf
 from yaml import YAMLError
 
 import configs
-from aef_worldmodel.errors import UserError
 from aef_worldmodel.config import WorldModelConfig
+from aef_worldmodel.errors import UserError
 from agents.hardware import HardwareConfig, choose_profile, resolve
 from agents.imagination import ImaginationConfig
 from agents.schema import ConfigError, build, field_docs, hint, leaves, takes, to_dict
@@ -145,7 +145,7 @@ def read(path: str | Path, kind: type[T] = TrainConfig) -> T:
 
 def usage(kind: type, root: str) -> str:
     """Help text: the groups with their options, and every key with default and meaning."""
-    groups = [f"  {group}={'|'.join(options)}" for group, options in _groups().items()]
+    groups = [f"  {group}={'|'.join(options)}" for group, options in _groups(kind).items()]
     head = [f"usage: python -m agents.{root} [key=value ...]", "", "groups (configs/):", *groups]
     return "\n".join([*head, "", "keys:", *_key_lines(kind(), "")])
 
@@ -168,16 +168,20 @@ def _split(word: str) -> tuple[str, str]:
     return key, value
 
 
-def _groups() -> dict[str, list[str]]:
-    """Group -> its options, from the files in configs/."""
-    folders = sorted(p for p in FOLDER.iterdir() if p.is_dir() and list(p.glob("*.yaml")))
-    return {p.name: sorted(f.stem for f in p.glob("*.yaml")) for p in folders}
+def _groups(kind: type) -> dict[str, list[str]]:
+    """Group -> its options: the folders of configs/ that are named like a part of the settings."""
+    options = {
+        name: sorted(f.stem for f in (FOLDER / name).glob("*.yaml")) for name in vars(kind())
+    }
+    return {name: found for name, found in options.items() if found}
 
 
 def _composed(words: list[tuple[str, str]], kind: type, root: str) -> dict[str, Any]:
     """Values of the YAML files the words choose, changed as the words say."""
-    groups, known = _groups(), leaves(kind)
-    overrides = [] if "hardware" in dict(words) else _group_override("hardware", "auto", groups)
+    groups, known = _groups(kind), leaves(kind)
+    overrides = []
+    if "hardware" in groups and "hardware" not in dict(words):
+        overrides += _group_override("hardware", "auto", groups)
     for key, value in words:
         if key in groups:
             overrides += _group_override(key, value, groups)
@@ -235,7 +239,7 @@ def _resumed(words: list[tuple[str, str]], kind: type) -> dict[str, Any]:
     run = Path(dict(words)["resume"])
     if not (run / "config.yaml").is_file():
         raise ConfigError(f"resume={run} is not the folder of a run: it has no config.yaml")
-    values, groups = _read_values(run / "config.yaml"), _groups()
+    values, groups = _read_values(run / "config.yaml"), _groups(kind)
     for key, value in words:
         if key in groups:
             raise ConfigError(f"{key}={value} cannot change when a run is resumed; only keys can")

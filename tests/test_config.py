@@ -211,6 +211,15 @@ def test_damaged_settings_file(tmp_path, text, sentence):
         read(tmp_path / "absent.yaml")
 
 
+def test_a_command_takes_only_its_own_groups():
+    from agents.evaluate import EvaluateConfig
+
+    loaded = load(["run=there", "hardware=cpu", "episodes=3"], EvaluateConfig, "evaluate")
+    assert (loaded.run, loaded.episodes, loaded.hardware.profile) == ("there", 3, "cpu")
+    with pytest.raises(ConfigError, match="unknown key 'env'"):
+        load(["env=cheetah-run"], EvaluateConfig, "evaluate")
+
+
 def test_profiles(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *args: "A GPU")
