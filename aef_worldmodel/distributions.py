@@ -35,10 +35,15 @@ class TwoHotHead(nn.Module):
     """Predicts a real number as a softmax over bins, equally spaced in symlog units.
 
     Bins reach from `-limit` to `limit` in symlog units (limit 10 covers +-22,025); starts at 0.
+    A number is coded by the weights on its two neighbouring bins whose mean it is, so the
+    expectation of a well-fitted head is the mean of its targets. Raises ValueError unless `bins`
+    is odd and at least 3.
     """
 
     def __init__(self, inputs: int, hidden: int, layers: int, bins: int = 101, limit: float = 10.0):
         super().__init__()
+        if bins < 3 or bins % 2 == 0:
+            raise ValueError(f"bins={bins} must be odd, so that one of them is zero, and at least 3")
         self.network = zero_last(mlp(inputs, bins, hidden, layers))
         self.limit, self.bins = limit, bins
         self.register_buffer("support", symexp(torch.linspace(-limit, limit, bins)))
@@ -57,11 +62,12 @@ class TwoHotHead(nn.Module):
     def loss(self, features: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy in nats (...) against the two-hot code of `target` (...)."""
         logits = self(features)
+        target = target.clamp(self.support[0], self.support[-1])
         position = (symlog(target) + self.limit) * ((self.bins - 1) / (2 * self.limit))
-        position = position.clamp(0, self.bins - 1)
-        below = position.floor().clamp(max=self.bins - 2)
-        weight = (position - below)[..., None]
-        below = below.long()[..., None]
+        below = position.long().clamp(0, self.bins - 2)
+        lower, upper = self.support[below], self.support[below + 1]
+        weight = ((target - lower) / (upper - lower)).clamp(0, 1)[..., None]
+        below = below[..., None]
         pair = logits.gather(-1, torch.cat([below, below + 1], -1))  # (..., 2)
         expected = (1 - weight) * pair[..., :1] + weight * pair[..., 1:]
         return logits.logsumexp(-1) - expected[..., 0]
