@@ -87,7 +87,7 @@ class Progress:
                 "eval_return" among the returns, all others among the losses).
         """
         self.counts = {"frames": frames, "decisions": decisions, "updates": updates}
-        self.values.update(values)
+        self.values.update({k: v for k, v in values.items() if v == v})  # nan: not known yet
         now = self.clock()
         if not self._history or now - self._history[-1][0] >= 0.25:
             self._history.append((now, frames))

@@ -92,7 +92,14 @@ def test_plain_lines_come_every_interval():
     shown, clock, text = progress(interval=10)
     with shown:
         for _ in range(25):
-            shown.update(round((clock.now - 100) * 20), 7, 3, train_return=1.25, model=0.123456)
+            shown.update(
+                round((clock.now - 100) * 20),
+                7,
+                3,
+                train_return=1.25,
+                model=0.123456,
+                eval_return=math.nan,
+            )
             clock.now += 1
     lines = text.getvalue().splitlines()
     assert len(lines) == 4  # at 0, 10 and 20 seconds and at the end
