@@ -43,7 +43,7 @@ class TwoHotHead(nn.Module):
     def __init__(self, inputs: int, hidden: int, layers: int, bins: int = 101, limit: float = 10.0):
         super().__init__()
         if bins < 3 or bins % 2 == 0:
-            raise ValueError(f"bins={bins} must be odd, so that one of them is zero, and at least 3")
+            raise ValueError(f"bins={bins} must be odd and at least 3: one of them is zero")
         self.network = zero_last(mlp(inputs, bins, hidden, layers))
         self.limit, self.bins = limit, bins
         self.register_buffer("support", symexp(torch.linspace(-limit, limit, bins)))

@@ -88,6 +88,7 @@ class PatchEncoder(nn.Module):
         return self.dense(x.flatten(1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Image (N, C, H, W) -> mean and raw log-scale, each (N, d)."""
         return self.out(self.features(image)).chunk(2, -1)
 
 
@@ -107,6 +108,7 @@ class PatchDecoder(nn.Module):
         self.out = nn.Linear(width, 16 * shape[0])
 
     def forward(self, latent: Tensor) -> Tensor:
+        """Latent (N, d) -> image (N, C, H, W)."""
         x = F.relu(self.dense(latent)).view(-1, *self.grid)  # (N, H/8, W/8, w)
         x = F.relu(unmerge(self.middle(x), 2))  # (N, H/4, W/4, w)
         return unpatch(self.out(x), 4)  # (N, C, H, W)

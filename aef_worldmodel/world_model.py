@@ -146,7 +146,7 @@ class WorldModel(Dynamics):
         """
         size, length = frames.shape[:2]
         y = self.eye.preprocess(frames.flatten(0, 1), dequantise)
-        code = self.eye.encode_y(y, sample=dequantise)
+        code = self.eye.encode_y(y)  # a bound needs a draw, centred or not
         latents = code.latent.view(size, length, -1)  # (B, T, d)
         first = torch.zeros(size, length, dtype=torch.bool, device=frames.device)
         recurrent = self.filter(latents, actions, first, self.initial(size).recurrent)

@@ -1,0 +1,175 @@
+"""Learning in imagination: returns against a plain loop, the policy against quadrature."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aef_worldmodel.config import WorldModelConfig
+from aef_worldmodel.dynamics import Dynamics, State
+from agents.imagination import (
+    Actor,
+    ImaginationAgent,
+    ImaginationConfig,
+    discounts,
+    lambda_returns,
+)
+
+# -- returns -----------------------------------------------------------------------------
+
+
+def n_step(reward, cont, value, discount, start, end):
+    """Rewards from `start` to `end` discounted, then the value where they stop: a float."""
+    total, weight = 0.0, 1.0
+    for t in range(start, end):
+        total += weight * reward[t]
+        weight *= discount * cont[t]
+    return total + weight * value[end]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    horizon=st.integers(1, 7), discount=st.floats(0, 1), trace=st.floats(0, 1),
+    seed=st.integers(0, 999),
+)  # fmt: skip
+def test_lambda_returns_are_the_weighted_sum_of_n_step_returns(horizon, discount, trace, seed):
+    generator = torch.Generator().manual_seed(seed)
+    reward, cont, value = (
+        torch.rand(length, generator=generator, dtype=torch.float64)
+        for length in (horizon, horizon, horizon + 1)
+    )
+    found = lambda_returns(reward[:, None], cont[:, None], value[:, None], discount, trace)
+    for t in range(horizon):
+        steps = [n_step(reward, cont, value, discount, t, end) for end in range(t + 1, horizon + 1)]
+        weights = [(1 - trace) * trace**n for n in range(len(steps) - 1)]
+        weights.append(trace ** (len(steps) - 1))
+        expected = sum(w * s for w, s in zip(weights, steps))
+        assert found[t, 0].item() == pytest.approx(expected.item(), abs=1e-9)
+
+
+def test_lambda_returns_in_cases_known_by_heart():
+    reward, cont = torch.ones(5, 1), torch.ones(5, 1)
+    value = torch.arange(6.0)[:, None]
+    ones = lambda_returns(reward, cont, value, 1.0, 1.0)  # sum of rewards, then the last value
+    assert ones[:, 0].tolist() == [10, 9, 8, 7, 6]
+    one_step = lambda_returns(reward, cont, value, 0.5, 0.0)
+    torch.testing.assert_close(one_step, 1 + 0.5 * value[1:])
+    ended = lambda_returns(reward, torch.tensor([[1.0], [0], [1], [1], [1]]), value, 1.0, 1.0)
+    assert ended[:2, 0].tolist() == [2, 1]  # nothing counts after the end
+    assert torch.equal(ended[2:], ones[2:])
+
+
+def test_discounts_are_what_is_left_of_a_reward():
+    cont = torch.tensor([[1.0], [0.5], [0.0], [1.0]])
+    torch.testing.assert_close(discounts(cont, 0.9)[:, 0], torch.tensor([1, 0.9, 0.405, 0.0]))
+
+
+# -- policy ------------------------------------------------------------------------------
+
+
+def actor(mean, raw_std):
+    """A policy of one action whose network returns what it is given."""
+    policy = Actor(1, 1, 4, std_floor=0.15)
+    policy.network = torch.nn.Identity()
+    return policy, torch.tensor([mean, raw_std])
+
+
+@pytest.mark.parametrize(("mean", "raw"), [(0.0, 0.0), (1.5, -2.0), (-6.0, 3.0)])
+@torch.no_grad()
+def test_entropy_is_that_of_the_tanh_gaussian(mean, raw):
+    policy, features = actor(mean, raw)
+    centre, std = (x.item() for x in policy(features))
+    assert abs(centre) <= 3 and 0.15 <= std <= 1.15
+    u = torch.linspace(centre - 9 * std, centre + 9 * std, 20001, dtype=torch.float64)
+    density = (-0.5 * ((u - centre) / std) ** 2).exp() / (std * math.sqrt(2 * math.pi))
+    log_action = density.log() - (1 - torch.tanh(u) ** 2).clamp(min=1e-300).log()
+    exact = -(density * log_action).sum().item() * (u[1] - u[0]).item()
+    drawn = policy.sample(features.expand(100_000, 2)).entropy()
+    assert abs(drawn.mean().item() - exact) < 5 * drawn.std().item() / 100_000**0.5
+    assert drawn.isfinite().all()
+
+
+@torch.no_grad()
+def test_actions_are_tanh_of_a_gaussian():
+    policy, features = actor(0.7, -1.0)
+    mean, std = policy(features)
+    drawn = policy.sample(features.expand(100_000, 2))
+    raw = torch.atanh(drawn.action.double().clamp(-1 + 1e-7, 1 - 1e-7))
+    assert abs(raw.mean() - mean) < 5 * std / 100_000**0.5
+    assert abs(raw.std() - std) < 5 * std / 200_000**0.5
+    torch.testing.assert_close(policy.mode(features), torch.tanh(mean))
+    assert drawn.action.abs().max() <= 1
+
+
+# -- learning ----------------------------------------------------------------------------
+
+
+class Point(Dynamics):
+    """A point on a line: an action moves it by up to a half, one end of the line pays."""
+
+    def __init__(self):
+        super().__init__(WorldModelConfig(latent_dim=1, recurrent_dim=1, hidden_dim=4), 1)
+
+    def step(self, state, action):
+        return state.latent + 0.5 * action
+
+    def prior(self, recurrent):
+        return recurrent, torch.full_like(recurrent, 0.02)
+
+    def reward(self, state):
+        return -(state.latent[..., 0] - 1).square()
+
+    def continuation(self, state):
+        return torch.ones_like(state.latent[..., 0])
+
+
+def starts(count):
+    position = 3 * torch.rand(count, 1) - 1.5
+    return State(position, position)
+
+
+@torch.no_grad()
+def mean_reward(model, policy):
+    """Mean reward of ten decisions of a policy."""
+    torch.manual_seed(5)
+    dreamt, _ = model.imagine(starts(200), lambda features: (policy(features),), 10)
+    return model.reward(State(dreamt.recurrent[1:], dreamt.latent[1:])).mean().item()
+
+
+def test_the_actor_learns_to_move_where_it_pays():
+    torch.manual_seed(0)
+    model, config = Point(), ImaginationConfig(horizon=5, hidden_dim=32, entropy=1e-3)
+    agent = ImaginationAgent(config, 2, 1)
+    optimisers = [
+        torch.optim.Adam(part.parameters(), 5e-3) for part in (agent.actor, agent.critic)
+    ]
+    before = mean_reward(model, agent.actor.mode)
+    best = mean_reward(model, lambda features: (2 * (1 - features[:, :1])).clamp(-1, 1))
+    for _ in range(60):
+        loss, _, needed = agent.actor_loss(model, starts(64))
+        optimisers[0].zero_grad()
+        loss.backward()
+        optimisers[0].step()
+        optimisers[1].zero_grad()
+        agent.critic_loss(*needed).backward()
+        optimisers[1].step()
+        agent.follow()
+    after = mean_reward(model, agent.actor.mode)
+    assert before < 8 * best and 1.5 * best < after < 0  # from far off to near the best there is
+    left, right = torch.tensor([[-1.0, -1.0], [2.0, 2.0]])
+    assert agent.actor.mode(left).item() > 0.5 and agent.actor.mode(right).item() < -0.5
+
+
+def test_the_actors_gradient_leaves_the_model_and_the_critic_alone():
+    model, agent = Point(), ImaginationAgent(ImaginationConfig(horizon=3, hidden_dim=8), 2, 1)
+    loss, _, needed = agent.actor_loss(model, starts(16))
+    critic = agent.critic_loss(*needed)
+    gradients = torch.autograd.grad(critic, list(agent.critic.parameters()), retain_graph=True)
+    assert any(g.abs().max() > 0 for g in gradients)
+    actor = torch.autograd.grad(critic, list(agent.actor.parameters()), allow_unused=True)
+    assert all(g is None for g in actor)
+    loss.backward()
+    assert all(p.grad is None for p in agent.critic.parameters())
+    assert all(p.grad is None for p in agent.slow_critic.parameters())
