@@ -64,7 +64,7 @@ class TrainConfig:
     """Decisions with random actions before learning, over all worlds."""
     pretrain: int = 150
     """Updates of the world model alone before the actor starts."""
-    decisions_per_update: float = 8.0
+    decisions_per_update: float = 6.0
     """Decisions, over all worlds, between two updates."""
     batch: int = 12
     """Sequences of a batch, B."""

@@ -46,6 +46,8 @@ def load_learner(run: Path, hardware: HardwareConfig) -> tuple[Learner, settings
     config = settings.read(run / "config.yaml")
     config = dataclasses.replace(config, hardware=hardware)
     found = load_latest(run / "checkpoints")
+    for sentence in found.skipped:
+        print(sentence)
     size = config.env.image_size
     actions = envs.make(config.env.task).single_action_space.shape[0]
     learner = Learner(config, (3, size, size), actions)

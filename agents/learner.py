@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from aef_worldmodel.dynamics import Dynamics, State
 from aef_worldmodel.errors import UserError
 from aef_worldmodel.persistence import load_weights
-from aef_worldmodel.dynamics import Dynamics, State
 from aef_worldmodel.world_model import Part, WorldModel
 from agents.config import TrainConfig
 from agents.imagination import ImaginationAgent
@@ -58,7 +58,7 @@ class Learner:
             if beside else None
         )  # fmt: skip
         self.optimisers = {
-            "model": self._adam(sum(self.groups.values(), []), config.model_rate),
+            "model": self._adam([p for g in self.groups.values() for p in g], config.model_rate),
             "actor": self._adam(list(self.agent.actor.parameters()), config.actor_rate),
             "critic": self._adam(list(self.agent.critic.parameters()), config.critic_rate),
         }

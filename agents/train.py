@@ -1,17 +1,21 @@
 """`python -m agents.train env=cheetah-run`: learns a task from pixels in imagination."""
 
+import json
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 from aef_worldmodel.errors import UserError
+from aef_worldmodel.persistence import list_checkpoints
 from agents import entry
 from agents.config import TrainConfig, load, save
 from agents.hardware import describe
 from agents.logbook import Logbook
 from agents.progress import Progress
+from agents.provenance import commit, machine
 from agents.trainer import Trainer
 
 
@@ -25,11 +29,35 @@ def run_folder(config: TrainConfig) -> Path:
     name = f"{config.env.task}-{config.world_model.autoencoder}-{config.seed}"
     run = Path(config.run or Path("runs") / name)
     if (run / "config.yaml").exists():
-        raise UserError(
-            f"{run} holds a run already: continue it with resume={run}, or give another "
-            "folder with run=..."
-        )
+        saved = bool(list_checkpoints(run / "checkpoints"))
+        way = f"continue it with resume={run}" if saved else "it has no checkpoint yet: delete it"
+        raise UserError(f"{run} holds a run already: {way}, or give another folder with run=...")
     return run
+
+
+def lock(run: Path) -> FileLock:
+    """Keeps a second process from writing into the same run, until this one ends.
+
+    Raises UserError if another process holds it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    held = FileLock(run / "lock")
+    try:
+        held.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"{run} is being trained by another process: end that one first") from error
+    return held
+
+
+def write_provenance(run: Path, argv: Sequence[str], config: TrainConfig) -> None:
+    """Notes what it takes to make the run again: command, commit, machine."""
+    words = [word for word in argv if not word.startswith("run=")]
+    facts = {
+        "command": " ".join(["python -m agents.train", *words]),
+        "commit": commit(),
+        "hardware": machine(config.hardware),
+    }
+    (run / "provenance.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
 def stop_on_signals(trainer: Trainer, progress: Progress) -> None:
@@ -50,14 +78,19 @@ def main(argv: Sequence[str]) -> int:
     config = load(argv)
     run = run_folder(config)
     torch.set_num_threads(max(1, config.hardware.threads // 2))  # the learner runs two sides
+    held = lock(run)
     trainer = Trainer(config, run)
-    minutes = trainer.restore() if config.resume else 0.0
+    found = trainer.restore() if config.resume else None
     save(run / "config.yaml", config)
+    if not found:
+        write_provenance(run, argv, config)
+    minutes = found.state["counters"]["minutes"] if found else 0.0
     progress = Progress(f"{config.env.task} in {run}", config.frames, elapsed=60 * minutes)
-    progress.say(describe(config.hardware))
+    for sentence in (*(found.skipped if found else ()), describe(config.hardware)):
+        progress.say(sentence)
     stop_on_signals(trainer, progress)
     resumed = trainer.frames if config.resume else None
-    with Logbook(run, progress, resumed) as book:
+    with held, Logbook(run, progress, resumed) as book:
         done = trainer.train(book)
     if not done:
         progress.say(f"stopped and saved; continue with: python -m agents.train resume={run}")

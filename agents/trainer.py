@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import envs
-from aef_worldmodel.persistence import load_latest, save_checkpoint
+from aef_worldmodel.persistence import Checkpoint, load_latest, save_checkpoint
 from aef_worldmodel.replay import Replay
 from agents.config import TrainConfig
 from agents.evaluation import report_dream, run_episodes
@@ -19,6 +19,7 @@ from agents.logbook import Logbook
 
 EVAL_SEED = 1_000_000  # evaluation worlds start where training worlds never do
 LOG_EVERY = 100  # updates between rows of metrics.csv
+COUNTERS = ("decisions", "updates", "unspent", "evaluations", "last_return")
 
 
 class Trainer:
@@ -46,7 +47,7 @@ class Trainer:
         self.returns = torch.zeros(count, device=device)  # of the running episodes
         self.last_return = float("nan")  # mean of the episodes that ended last
         self.decisions = self.updates = self.evaluations = 0
-        self.owed = 0.0  # updates earned by decisions, not made yet
+        self.unspent = 0.0  # decisions that have not earned an update yet
         self.stopping = False  # set it to end after the current step, with a checkpoint
 
     def _make_env(self, num_envs: int, seed: int):
@@ -111,7 +112,7 @@ class Trainer:
         self.frame, self.action, self.reward, self.first = frame, action, reward, done
         if done.any():
             self._end(done, terminated, info["final_obs"])
-        self.owed += self.env.num_envs / self.config.decisions_per_update
+        self.unspent += self.env.num_envs
 
     @torch.no_grad()
     def _end(self, done: Tensor, terminated: Tensor, final: Tensor) -> None:
@@ -206,13 +207,13 @@ class Trainer:
 
     def _update_as_earned(self, book: Logbook) -> None:
         if not self.updates:
-            self.owed = 0.0
+            self.unspent = 0.0
             self.centre()
             book.progress.say(f"learning the world model alone for {self.config.pretrain} updates")
         while self.updates < self.config.pretrain and not self.stopping:
             self._log(book, self.learn(act=False))
-        while self.owed >= 1 and not self.stopping:
-            self.owed -= 1
+        while self.unspent >= self.config.decisions_per_update and not self.stopping:
+            self.unspent -= self.config.decisions_per_update
             self._log(book, self.learn())
 
     def _log(self, book: Logbook, terms: dict[str, Tensor]) -> None:
@@ -244,15 +245,14 @@ class Trainer:
             "now": {name: getattr(self, name) for name in tensors},
             "rng": rng_state(),
             "counters": {
-                "decisions": self.decisions, "updates": self.updates, "owed": self.owed,
-                "evaluations": self.evaluations, "last_return": self.last_return,
                 "minutes": book.progress.elapsed / 60,
+                **{name: getattr(self, name) for name in COUNTERS},
             },
         }  # fmt: skip
         return save_checkpoint(self.run / "checkpoints", self.frames, state, {"kind": "train"})
 
-    def restore(self) -> float:
-        """Goes to the last good checkpoint; returns the minutes it had taken.
+    def restore(self) -> Checkpoint:
+        """Goes to the last good checkpoint and returns it; `skipped` there tells of damaged ones.
 
         Raises UserError for a missing or damaged one, or one of another architecture.
         """
@@ -264,12 +264,10 @@ class Trainer:
         self.state = type(self.state)(**{k: v.to(device) for k, v in state["filter"].items()})
         for name, value in state["now"].items():
             setattr(self, name, value.to(device))
-        counters = dict(state["counters"])
-        minutes = counters.pop("minutes")
-        for name, value in counters.items():
-            setattr(self, name, value)
+        for name in COUNTERS:
+            setattr(self, name, state["counters"][name])
         set_rng_state(state["rng"])
-        return minutes
+        return found
 
 
 def rng_state() -> dict[str, Tensor]:

@@ -1,0 +1,94 @@
+"""Draws learning curves beside the published ones: `python -m benchmarks.curves`.
+
+Reads results/returns.csv (ours) and results/published.csv (DreamerV3, DrQ-v2, TD-MPC2, from
+those projects' own data files) and writes docs/images/curve_<task>.png: return against frames on
+the left, against minutes on the right (where published hours are known).
+"""
+
+import csv
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+LABELS = {"dreamerv3": "DreamerV3", "drqv2": "DrQ-v2", "tdmpc2-pixels": "TD-MPC2 (pixels)"}
+COLOURS = {"dreamerv3": "#7a7a7a", "drqv2": "#3b7dd8", "tdmpc2-pixels": "#4fa36b"}
+OURS = {
+    "partition": ("AEF world model (ours)", "#e8731a"),
+    "vae": ("VAE, same networks", "#8a4fbf"),
+    "expanded": ("expanded AEF", "#b08900"),
+}
+
+
+def read(path: str) -> list[dict]:
+    """Rows of a CSV."""
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+def draw_published(axes, task: str, limit: int) -> None:
+    """Published curves of a task, against frames and where known against minutes."""
+    for method, label in LABELS.items():
+        rows = [r for r in read("results/published.csv") if r["task"] == task]
+        rows = [r for r in rows if r["method"] == method and int(r["frames"]) <= limit]
+        frames = [int(r["frames"]) / 1e3 for r in rows]
+        means = [float(r["return_mean"]) for r in rows]
+        style = {"color": COLOURS[method], "marker": "s", "ms": 3, "lw": 1.2, "ls": "--"}
+        axes[0].plot(frames, means, label=label, **style)
+        if rows and rows[0]["hours"]:
+            minutes = [60 * float(r["hours"]) for r in rows]
+            axes[1].plot(minutes, means, label=f"{label} (one GPU)", **style)
+
+
+def draw_ours(axes, task: str) -> int:
+    """Our runs of a task: thin lines for seeds, a thick one for their mean. Returns frames."""
+    rows = [r for r in read("results/returns.csv") if r["task"] == task]
+    runs = defaultdict(list)
+    for r in rows:
+        runs[r["world_model"], r["seed"], r["commit"]].append(r)
+    for kind, (label, colour) in OURS.items():
+        seeds = [run for (model, *_), run in runs.items() if model == kind]
+        means, minutes = defaultdict(list), defaultdict(list)
+        for run in seeds:
+            x = [int(r["frames"]) / 1e3 for r in run]
+            y = [float(r["return"]) for r in run]
+            t = [float(r["minutes"]) for r in run]
+            axes[0].plot(x, y, color=colour, lw=0.8, alpha=0.35)
+            axes[1].plot(t, y, color=colour, lw=0.8, alpha=0.35)
+            for a, b, c in zip(x, y, t):
+                means[a].append(b)
+                minutes[a].append(c)
+        common = [a for a in means if len(means[a]) == len(seeds)]
+        y = [sum(means[a]) / len(seeds) for a in common]
+        name = f"{label}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+        if seeds:
+            axes[0].plot(common, y, color=colour, lw=2.4, label=name)
+            t = [sum(minutes[a]) / len(seeds) for a in common]
+            axes[1].plot(t, y, color=colour, lw=2.4, label=f"{name} (2 CPU cores)")
+    return max(int(r["frames"]) for r in rows)
+
+
+def main(tasks: list[str]) -> None:
+    """Draws the named tasks, or every task in results/returns.csv."""
+    tasks = tasks or sorted({r["task"] for r in read("results/returns.csv")})
+    for task in tasks:
+        figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True)
+        limit = draw_ours(axes, task)
+        draw_published(axes, task, 2 * limit)
+        axes[0].set(xlabel="thousand frames", ylabel="return", title=f"{task}, from pixels",
+                    xlim=(0, 1.6 * limit / 1e3))  # fmt: skip
+        axes[1].set(xlabel="minutes", xlim=(0, None))
+        for axis in axes:
+            axis.grid(alpha=0.25)
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.legend(frameon=False, fontsize=8)
+        figure.tight_layout()
+        path = Path(f"docs/images/curve_{task}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=130)
+        print(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,185 @@
+"""The commands a newcomer types, run for real on a configuration of seconds."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from aef_worldmodel.errors import UserError
+from aef_worldmodel.persistence import list_checkpoints, load_checkpoint
+from agents import config as settings
+from agents.learner import NonFinite
+from agents.logbook import Logbook
+from agents.progress import Progress
+from agents.train import lock
+from agents.trainer import Trainer
+
+SMALL = [
+    "env=cartpole-swingup", "hardware=cpu", "hardware.num_envs=2", "hardware.threads=2",
+    "hardware.autocast=float32", "world_model.latent_dim=8", "world_model.recurrent_dim=16",
+    "world_model.hidden_dim=16", "world_model.width=8", "world_model.decoded_frames=8",
+    "agent.starts=8", "agent.horizon=3", "agent.hidden_dim=16", "batch=2", "length=6",
+    "frames=400", "prefill=40", "pretrain=3", "decisions_per_update=20", "eval_every=1000000",
+    "eval_episodes=2", "checkpoint_every=200",
+]  # fmt: skip
+
+
+def make(run: Path, *words: str) -> Trainer:
+    return Trainer(settings.load([*SMALL, *words]), run)
+
+
+def book(trainer: Trainer) -> Logbook:
+    return Logbook(trainer.run, Progress("test", trainer.config.frames))
+
+
+def weights(trainer: Trainer) -> torch.Tensor:
+    parts = [*trainer.learner.model.parameters(), *trainer.learner.agent.parameters()]
+    return torch.cat([p.detach().flatten() for p in parts])
+
+
+def command(*words: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", *words], capture_output=True, text=True, timeout=300, **options
+    )
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    whole = make(tmp_path / "whole")
+    whole.train(book(whole))
+    first = make(tmp_path / "parts")
+    log = book(first)
+    while first.frames < 220:
+        first._iterate(log)
+    first.stopping = True
+    first.train(log)
+    second = make(tmp_path / "parts", "seed=0")
+    second.restore()
+    assert second.counters() == first.counters()
+    second.train(book(second))
+    assert second.counters() == whole.counters()
+    assert torch.equal(weights(second), weights(whole))
+    assert torch.equal(second.frame, whole.frame)
+
+
+def test_killed_at_any_instant_loses_one_interval(tmp_path):
+    trainer = make(tmp_path)
+    log = book(trainer)
+    while trainer.frames < 300:  # the last checkpoint is at 200 frames
+        trainer._iterate(log)
+    again = make(tmp_path)
+    again.restore()
+    assert again.frames == 200
+    again.train(book(again))
+    assert again.frames == 400
+
+
+def test_every_part_moves(tmp_path):
+    trainer = make(tmp_path)
+    before = weights(trainer).clone()
+    trainer.train(book(trainer))
+    assert trainer.updates == 3 + (200 - 40) // 20
+    moved = (weights(trainer) != before).float().mean()
+    assert moved > 0.9
+    with open(tmp_path / "metrics.csv") as file:
+        assert csv.DictReader(file).fieldnames[:3] == ["frames", "decisions", "updates"]
+
+
+def test_non_finite_loss_names_the_term_and_the_way_back(tmp_path):
+    trainer = make(tmp_path)
+    log = book(trainer)
+    while trainer.frames < 240:
+        trainer._iterate(log)
+    saved = list_checkpoints(tmp_path / "checkpoints")
+    with torch.no_grad():
+        trainer.learner.model.reward_head.network[0].weight.fill_(float("nan"))
+    with pytest.raises(NonFinite, match=r"reward_loss.*resume="):
+        trainer.train(log)
+    assert list_checkpoints(tmp_path / "checkpoints") == saved
+    again = make(tmp_path)
+    again.restore()
+    assert torch.isfinite(weights(again)).all()
+
+
+def test_checkpoint_of_another_architecture_is_refused(tmp_path):
+    trainer = make(tmp_path)
+    trainer.train(book(trainer))
+    other = make(tmp_path / "other", "world_model.hidden_dim=32")
+    path = list_checkpoints(tmp_path / "checkpoints")[-1]
+    with pytest.raises(UserError, match="another architecture"):
+        other.learner.load_state_dict(load_checkpoint(path).state["learner"], path)
+
+
+def test_two_processes_cannot_train_one_run(tmp_path):
+    held = lock(tmp_path)
+    with pytest.raises(UserError, match="another process"):
+        lock(tmp_path)
+    held.release()
+    lock(tmp_path).release()
+
+
+@pytest.mark.parametrize("model", ["vae", "expanded"])
+@pytest.mark.parametrize("training", ["joint", "staged"])
+def test_every_eye_and_both_trainings_run(tmp_path, model, training):
+    words = f"world_model={model}", f"world_model.training={training}"
+    trainer = make(tmp_path, *words)
+    eye = [p.detach().clone() for p in trainer.learner.model.eye.parameters()]
+    trainer.train(book(trainer))
+    assert torch.isfinite(weights(trainer)).all()
+    now = list(trainer.learner.model.eye.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(eye, now))
+
+
+def test_a_minute_from_nothing_to_an_evaluated_agent(tmp_path):
+    run = tmp_path / "run"
+    words = [*SMALL, f"run={run}", "frames=2400", "eval_every=1600", "checkpoint_every=800"]
+    done = command("agents.train", *words)
+    assert done.returncode == 0, done.stderr
+    with open(run / "metrics.csv") as file:
+        returns = [row["eval/return"] for row in csv.DictReader(file) if row["eval/return"]]
+    assert len(returns) == 1
+    assert list((run / "videos").glob("dream-*.mp4"))
+    assert list((run / "pictures").glob("dream-*.png"))
+    longer = command("agents.train", f"resume={run}", "frames=2800")
+    assert longer.returncode == 0, longer.stderr
+    played = command("agents.evaluate", f"run={run}", "episodes=2", "hardware=cpu")
+    assert played.returncode == 0, played.stderr
+    assert "return" in played.stdout
+    for name in ("returns.csv", "dream.mp4", "dream.png"):
+        assert (run / "evaluation" / name).stat().st_size > 0
+    again = command("agents.train", *words)
+    assert again.returncode == 1
+    assert "holds a run already" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
+def test_interrupt_saves_and_leaves_with_130(tmp_path):
+    run = tmp_path / "run"
+    words = [sys.executable, "-m", "agents.train", *SMALL, f"run={run}", "frames=1000000"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 240
+    while not list_checkpoints(run / "checkpoints") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert f"resume={run}" in out
+    assert load_checkpoint(list_checkpoints(run / "checkpoints")[-1]).step > 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["agents.train", "env=cheeta-run"], ["agents.train", "frmes=10"],
+     ["agents.train", "frames=many"], ["agents.train", "resume=nowhere"],
+     ["agents.evaluate", "run=nowhere"], ["agents.evaluate"]],
+)  # fmt: skip
+def test_bad_input_is_one_sentence(words):
+    done = command(*words)
+    assert done.returncode in (1, 2)
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("error: ")
