@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aef_worldmodel.distributions import TwoHotHead, standard_normal_log_prob
-from aef_worldmodel.networks import mlp
 from aef_worldmodel.dynamics import Dynamics, State
+from aef_worldmodel.networks import mlp
 
 
 @dataclass(frozen=True)
