@@ -5,10 +5,12 @@
 >>> obs, reward, terminated, truncated, info = env.step(env.action_space.sample())
 """
 
+from envs.randomize import Randomization
+from envs.single import register
 from envs.suite import make_task, registry
 from envs.vector import BatchedEnv
 
-__all__ = ["BatchedEnv", "make", "tasks"]
+__all__ = ["BatchedEnv", "Randomization", "make", "tasks"]
 
 
 def tasks() -> list[str]:
@@ -29,3 +31,6 @@ def make(task: str, num_envs: int = 1, **options) -> BatchedEnv:
         ValueError: an unknown task (the sentence names those that look alike) or a bad option.
     """
     return BatchedEnv(make_task(task), num_envs, **options)
+
+
+register()  # gymnasium.make("aef/cheetah-run-v0")

@@ -60,6 +60,10 @@ class Engine:
         """Which of the worlds (K,), forwarded as they are, have a contact: (K,) bool."""
         raise NotImplementedError
 
+    def expand(self, name: str) -> Tensor:
+        """Gives each world its own values of a model's field: a live tensor (N, ...)."""
+        raise NotImplementedError
+
     def faulty(self) -> dict[str, Tensor]:
         """Which worlds went wrong since the last call: name of the fault to (N,) bool."""
         raise NotImplementedError

@@ -70,6 +70,9 @@ class CpuEngine(Engine):
     def touching(self, worlds: Tensor) -> Tensor:
         return self._contacts[worlds] > 0
 
+    def expand(self, name: str) -> Tensor:
+        return torch.from_numpy(self._batch.expand(name))
+
     def faulty(self) -> dict[str, Tensor]:
         count = self._batch.warning[:, :, 1]
         new = count > self._warned  # (N, kinds)

@@ -69,6 +69,10 @@ class Programs:
             function()
             wp.synchronize_device()
 
+    def forget(self) -> None:
+        """Captures anew when next run: an array that was captured has been replaced."""
+        self._graphs.clear()
+
     def _capture(self, function: Callable[[], None]):
         torch.cuda.synchronize(self.device)
         gc.disable()  # an array freed during a capture would spoil it
@@ -189,6 +193,14 @@ class WarpEngine(Engine):
         count = min(int(self._contact_count), len(self._contact_world))
         touches[self._contact_world[:count].long()] = True
         return touches[worlds]
+
+    def expand(self, name: str) -> Tensor:
+        usual = getattr(self.warp_model, name)  # (1, ...), shared by the worlds
+        shared = wp.to_torch(usual)[:1]
+        values = shared.repeat(self.num_worlds, *[1] * (shared.ndim - 1))
+        setattr(self.warp_model, name, wp.from_torch(values, dtype=usual.dtype))
+        self.programs.forget()
+        return values
 
     def faulty(self) -> dict[str, Tensor]:
         found = {name: (self._overflow & int(bits)) != 0 for name, bits in OVERFLOWS.items()}

@@ -31,7 +31,7 @@ def _unpack(packed: wp.array2d[wp.uint32], width: int, rgb: wp.array4d[wp.uint8]
 
 
 @contextlib.contextmanager
-def announced(what: str, after_seconds: float = 1.0):
+def announced(what: str, after_seconds: float = 2.5):
     """Says on stderr that `what` is being compiled, if it takes long enough to wonder."""
     where = wp.config.kernel_cache_dir
     line = f"envs: compiling {what}; this happens once and is kept in {where}."
@@ -60,6 +60,8 @@ def ray_tracer(model: mujoco.MjModel, num_worlds: int, size: tuple[int, int], ca
         render_seg=False,
         render_skybox=True,
         use_shadows=True,
+        enable_emission=bool(model.mat_emission.any()),  # leave out what would add nothing
+        enable_per_light_ambient=bool(model.light_ambient.any()),
     )
 
 
@@ -72,13 +74,14 @@ class Chunk:
     """
 
     def __init__(self, model, camera: int, poses: dict[str, Tensor], rgb: Tensor):
-        worlds, _, height, self.width = rgb.shape
-        self.rays = (worlds, height * self.width)
+        worlds, _, height, width = rgb.shape
+        self.rgb = rgb
         with wp.ScopedDevice("cpu"):
             self.model = mjw.put_model(model)
             self.data = mjw.make_data(model, nworld=worlds, nconmax=1, njmax=1)
-            self.context = ray_tracer(model, worlds, (height, self.width), camera)
-            self.rgb = wp.from_torch(rgb, dtype=wp.uint8)
+            self.context = ray_tracer(model, worlds, (height, width), camera)
+        packed = wp.to_torch(self.context.rgb_data).view(torch.uint8)
+        self.bgra = packed.view(worlds, height, width, 4)
         targets = {name: wp.to_torch(getattr(self.data, name)) for name in POSES}
         self.copies = [(targets[k], poses[k].view(targets[k].shape)) for k in POSES]
 
@@ -89,8 +92,8 @@ class Chunk:
         with wp.ScopedDevice("cpu"):
             mjw.refit_bvh(self.model, self.data, self.context)
             mjw.render(self.model, self.data, self.context)
-            inputs = [self.context.rgb_data, self.width, self.rgb]
-            wp.launch(_unpack, dim=self.rays, inputs=inputs)
+        for channel in range(3):
+            self.rgb[:, channel] = self.bgra[..., 2 - channel]
 
 
 class CpuRenderer:
@@ -135,6 +138,13 @@ class CpuRenderer:
             list(self._pool.map(Chunk.draw, chunks))
         return self.rgb
 
+    def use(self, name: str, values: Tensor) -> None:
+        """Draws with the worlds' own values (N, count, 3 or 4) of a model's colours or lights."""
+        dtype = wp.vec4 if values.shape[-1] == 4 else wp.vec3
+        counts = [len(chunk.rgb) for chunk in self._chunks]
+        for chunk, part in zip(self._chunks, values.split(counts), strict=True):
+            setattr(chunk.model, name, wp.from_torch(part, dtype=dtype))
+
     def close(self) -> None:
         """Ends the threads."""
         if self._pool is not None:
@@ -175,6 +185,12 @@ class WarpRenderer:
         """
         self._engine.programs.run(("draw", id(self)), self._draw)
         return self.rgb
+
+    def use(self, name: str, values: Tensor) -> None:
+        """Draws with the worlds' own values (N, count, 3 or 4) of a model's colours or lights."""
+        dtype = wp.vec4 if values.shape[-1] == 4 else wp.vec3
+        setattr(self._engine.warp_model, name, wp.from_torch(values, dtype=dtype))
+        self._engine.programs.forget()
 
     def close(self) -> None:
         """Nothing to end."""

@@ -24,6 +24,7 @@ from envs.checks import (
 )
 from envs.model import compile_model
 from envs.observation import KINDS, Observer
+from envs.randomize import Looks, Randomization
 from envs.suite.task import Draw, Task
 
 AUTORESET = {
@@ -63,6 +64,7 @@ class BatchedEnv(VectorEnv):
         array: "torch", or "numpy" for wrappers that know nothing else.
         autoreset: "same_step", "next_step" or "disabled", as Gymnasium defines them.
         threads: how many threads draw on the CPU; None for one a core this process may use.
+        randomization: how much colours, lights and the camera vary between worlds and episodes.
         render_mode: "rgb_array" makes `render` return pictures of `render_size`.
         render_size: side, or (H, W), of what `render` returns.
 
@@ -86,6 +88,7 @@ class BatchedEnv(VectorEnv):
         array: str = "torch",
         autoreset: str = "same_step",
         threads: int | None = None,
+        randomization: Randomization | None = None,
         render_mode: str | None = None,
         render_size: int | tuple[int, int] = 240,
     ):
@@ -99,11 +102,13 @@ class BatchedEnv(VectorEnv):
         self.render_size = image_shape("render_size", render_size)
         self.threads = min(positive("threads", threads or cores()), num_envs)
         self.model = compile_model(task.spec())
+        self._every_world = torch.arange(self.num_envs, device=self.device)
         self.camera = camera_index(self.model, task.camera if camera is None else camera)
         self.substeps = task.substeps(self.model)
         self.sim = make_engine(engine, self.model, self.num_envs, self.device, task)
         one_of("obs", obs, KINDS)
         size, stack = image_shape("image_size", image_size), positive("frame_stack", frame_stack)
+        self._looks = None if randomization is None else Looks(randomization, self.sim)
         renderer = None if obs == "proprio" else self._renderer(size)
         self._large_renderer = None  # made when first asked for
         self._start_counting(seed)
@@ -122,7 +127,10 @@ class BatchedEnv(VectorEnv):
         self._episode.fill_(-1)  # the first reset() is episode 0
 
     def _renderer(self, size: tuple[int, int]):
-        return make_renderer(self.sim, size, self.camera, self.threads)
+        renderer = make_renderer(self.sim, size, self.camera, self.threads)
+        if self._looks is not None:
+            self._looks.show_in(renderer)
+        return renderer
 
     def _make_spaces(self) -> None:
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.model.nu,), dtype=np.float32)
@@ -265,6 +273,8 @@ class BatchedEnv(VectorEnv):
                 f"This state does not fit: its tensors are {given}, this environment's {shapes}; "
                 "make the environment with the same task, device and num_envs."
             )
+        if self._looks is not None:
+            self._looks.draw(self._every_world, state["seeds"], state["episode"])
         self.sim.set_state(state)
         self._seeds, self._episode = state["seeds"].clone(), state["episode"].clone()
         self._decision, self._ended = state["decision"].clone(), state["ended"].clone()
@@ -297,6 +307,8 @@ class BatchedEnv(VectorEnv):
         worlds = worlds.to(self.device)
         self.sim.reset(worlds)
         self.task.reset(self.sim, worlds, draw)
+        if self._looks is not None:
+            self._looks.draw(worlds, seeds, episodes)
         self.sim.forward(worlds)
         self.sim.faulty()  # what placing them raised is no fault of the episode
 

@@ -23,11 +23,19 @@ class Draw:
     Args:
         seeds, episodes: integers (K,).
         device, dtype: of what is drawn.
+        stream: another gives other numbers for the same episodes.
     """
 
-    def __init__(self, seeds: Tensor, episodes: Tensor, device: torch.device, dtype: torch.dtype):
+    def __init__(
+        self,
+        seeds: Tensor,
+        episodes: Tensor,
+        device: torch.device,
+        dtype: torch.dtype,
+        stream: int = 0,
+    ):
         pairs = zip(seeds.tolist(), episodes.tolist(), strict=True)
-        self._generators = [np.random.default_rng(pair) for pair in pairs]
+        self._generators = [np.random.default_rng((*pair, stream)) for pair in pairs]
         self.device, self.dtype = device, dtype
 
     def __len__(self) -> int:

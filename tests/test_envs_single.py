@@ -1,0 +1,102 @@
+"""One world for Gymnasium, a batch for Stable-Baselines3, and a task of one's own."""
+
+import runpy
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+
+import envs
+
+SMALL = {"image_size": 16, "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def single():
+    made = gym.make("aef/cheetah-run-v0", render_mode="rgb_array", **SMALL)
+    yield made
+    made.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*not within the observation space.*")
+def test_gymnasiums_checker(single):
+    check_env(single.unwrapped, skip_render_check=True)
+
+
+def test_every_task_is_registered():
+    assert {f"aef/{name}-v0" for name in envs.tasks()} <= set(gym.registry)
+
+
+def test_a_single_world_is_world_zero_of_a_batch(single):
+    batch = envs.make("cheetah-run", 2, **SMALL)
+    first, _ = batch.reset(seed=4)
+    obs, info = single.reset(seed=4)
+    assert obs.shape == (16, 16, 3) and obs.dtype == np.uint8 and info == {}
+    np.testing.assert_array_equal(obs, first[0].permute(1, 2, 0))
+    action = np.linspace(-1, 1, 6, dtype=np.float32)
+    expected = batch.step(np.stack([action, action]))
+    obs, reward, terminated, truncated, _ = single.step(action)
+    np.testing.assert_array_equal(obs, expected[0][0].permute(1, 2, 0))
+    assert reward == expected[1][0] and terminated is False and truncated is False
+    assert single.render().shape == (240, 240, 3)
+
+
+def test_an_ended_episode_asks_for_a_reset(single):
+    single.reset(seed=0)
+    single.unwrapped._batch._decision[:] = 499
+    assert single.step(np.zeros(6))[3] is True
+    with pytest.raises(ValueError, match="have ended"):
+        single.step(np.zeros(6))
+
+
+def test_gymnasium_makes_batches_too():
+    env = gym.make_vec("aef/reacher-easy-v0", 2, vectorization_mode="vector_entry_point", **SMALL)
+    assert isinstance(env.unwrapped, envs.BatchedEnv) and env.num_envs == 2
+
+
+def test_stable_baselines3_learns_from_it():
+    ppo = pytest.importorskip("stable_baselines3").PPO
+    from envs.sb3 import SB3VecEnv
+
+    venv = SB3VecEnv("cheetah-run", num_envs=2, obs="proprio")
+    model = ppo("MlpPolicy", venv, n_steps=16, batch_size=16, n_epochs=1, seed=0, device="cpu")
+    before = [p.clone() for p in model.policy.parameters()]
+    model.learn(32)
+    changed = [
+        not torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True)
+    ]
+    assert any(changed) and model.num_timesteps == 32
+
+
+def test_what_stable_baselines3_is_told_at_an_episodes_end():
+    pytest.importorskip("stable_baselines3")
+    from envs.sb3 import SB3VecEnv
+
+    venv = SB3VecEnv("cheetah-run", num_envs=2, **SMALL)
+    venv.seed(3)
+    first = venv.reset()
+    venv.batch._decision[1] = 499
+    obs, _, dones, infos = venv.step(np.zeros((2, 6), np.float32))
+    assert dones.tolist() == [False, True] and infos[0] == {}
+    assert infos[1]["TimeLimit.truncated"] and infos[1]["episode"]["l"] == 1
+    assert infos[1]["terminal_observation"].shape == obs[1].shape == (3, 16, 16)
+    assert not np.array_equal(infos[1]["terminal_observation"], obs[1])
+    venv.seed(3)
+    np.testing.assert_array_equal(venv.reset(), first)
+    assert venv.get_attr("action_repeat") == [2, 2]
+    with pytest.raises(ValueError, match="same_step"):
+        SB3VecEnv("cheetah-run", autoreset="disabled", **SMALL)
+
+
+def test_a_task_of_ones_own():
+    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "own_task.py"))
+    env = envs.BatchedEnv(example["Centre"](), 2, obs="proprio")
+    start, _ = env.reset(seed=0)
+    assert start[0, 0] != start[1, 0] and (start[:, 0].abs() > 0.05).any()
+    for _ in range(60):
+        position, velocity = env.proprio().T
+        reward = env.step((-2 * position - velocity).clamp(-1, 1)[:, None])[1]
+    torch.testing.assert_close(reward, torch.full((2,), 2.0))  # 1 a frame, in the middle

@@ -1,0 +1,64 @@
+"""The warp engine, run on the CPU: the code a GPU runs, a hundred times slower."""
+
+import pytest
+import torch
+
+import envs
+from envs import verify
+
+pytestmark = pytest.mark.slow  # its kernels take minutes to compile the first time
+
+
+def warp(task, contacts=24, rows=96):
+    from envs.engine_warp import WarpEngine
+
+    return verify.compare(
+        task,
+        lambda model, worlds: WarpEngine(model, worlds, "cpu", contacts, rows),
+        worlds=2,
+        steps=15,
+        resync=True,
+    )
+
+
+@pytest.mark.parametrize("task", ["cheetah-run", "cartpole-swingup", "reacher-easy", "hopper-hop"])
+def test_one_step_is_that_of_dm_control(task):
+    errors = warp(task)
+    assert errors.reward <= 1e-5
+    assert errors.trajectory <= 1e-5
+    assert errors.proprio <= 1e-3  # velocities of the order of 10, in single precision
+
+
+def test_the_face_on_the_warp_engine():
+    env = envs.make("cheetah-run", 2, engine="warp", image_size=16)
+    obs, _ = env.reset(seed=0)
+    assert obs.shape == (2, 3, 16, 16) and obs.float().std() > 1
+    same_start = envs.make("cheetah-run", 2, image_size=16)
+    theirs, _ = same_start.reset(seed=0)
+    # 200 settling steps in another precision: nearly the same picture
+    assert (obs.float() - theirs.float()).abs().mean() < 5
+    env._decision[1] = 499
+    obs, reward, terminated, truncated, info = env.step(torch.zeros(2, 6))
+    assert truncated.tolist() == [False, True] and not terminated.any()
+    assert torch.isfinite(reward).all() and info["_final_obs"].tolist() == [False, True]
+    state, action = env.state(), torch.full((2, 6), 0.5)
+    expected = env.step(action)
+    env.set_state(state)
+    again = env.step(action)
+    torch.testing.assert_close(again[1], expected[1], atol=1e-5, rtol=0)
+
+
+def test_overflow_is_counted_not_silent():
+    from envs.engine_warp import WarpEngine
+    from envs.suite import make_task
+
+    task = make_task("cheetah-run")
+    engine = WarpEngine(verify.compile_model(task.spec()), 2, "cpu", contacts=1, rows=4)
+    worlds = torch.arange(2)
+    engine.qpos[:, 1] = -0.4  # into the ground
+    engine.forward(worlds)
+    engine.step(1)
+    faults = engine.faulty()
+    assert faults["contact_overflow"].any() or faults["constraint_overflow"].any()
+    engine.qvel[0] = torch.nan
+    assert engine.faulty()["non_finite"].tolist() == [True, False]
