@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+ACTION_SLACK = 1e-6  # rounding of a float32 policy that ends in a tanh
+
 
 def cores() -> int:
     """Cores this process may use."""
@@ -94,3 +96,17 @@ def control_range(model) -> Tensor:
             name = model.actuator(i).name or i
             raise ValueError(f"Actuator {name} has no limits: give it a ctrlrange in the model.")
     return torch.from_numpy(model.actuator_ctrlrange.T.copy())
+
+
+def checked_action(action: Tensor, shape: tuple[int, ...]) -> None:
+    """Sees that an action has the shape (N, A) and is within [-1, 1]."""
+    if tuple(action.shape) != shape:
+        given = tuple(action.shape)
+        raise ValueError(f"The action has shape {given}: give (worlds, actuators) = {shape}.")
+    inside = action.abs() <= 1 + ACTION_SLACK
+    if not inside.all():  # NaN is not inside either
+        world, actuator = (~inside).nonzero()[0].tolist()
+        raise ValueError(
+            f"action[{world}, {actuator}] = {action[world, actuator].item()} is not within "
+            "[-1, 1]: clip it to env.single_action_space."
+        )

@@ -13,13 +13,19 @@ from envs.engine import Engine
 from envs.suite import make_task
 
 
-def load(name: str, seed: int):
+def load(name: str, seed: int, pictures: bool = False):
     """dm_control's environment of a task, e.g. "cheetah-run".
+
+    Args:
+        name: one of `envs.tasks()`.
+        seed: of its own random numbers.
+        pictures: leave it to dm_control to look for OpenGL; without, it never does.
 
     Raises:
         ValueError: dm_control is not installed.
     """
-    os.environ.setdefault("MUJOCO_GL", "off")  # nothing here draws
+    if not pictures:
+        os.environ.setdefault("MUJOCO_GL", "off")
     logging.getLogger("absl").setLevel(logging.ERROR)  # deprecated attributes in the suite's XML
     try:
         with warnings.catch_warnings():

@@ -12,6 +12,7 @@ from torch import Tensor
 from envs.backend import make_engine, make_renderer
 from envs.checks import (
     camera_index,
+    checked_action,
     checked_device,
     control_range,
     cores,
@@ -32,7 +33,6 @@ AUTORESET = {
     "next_step": AutoresetMode.NEXT_STEP,
     "disabled": AutoresetMode.DISABLED,
 }
-ACTION_SLACK = 1e-6  # rounding of a float32 policy that ends in a tanh
 REMEDY = {
     "contact_overflow": "raise the task's needs_contacts",
     "constraint_overflow": "raise the task's needs_rows",
@@ -338,17 +338,5 @@ class BatchedEnv(VectorEnv):
     def _checked(self, action) -> Tensor:
         """The action as the engine wants it, (N, A)."""
         action = torch.as_tensor(action, device=self.device)
-        expected = (self.num_envs, self.model.nu)
-        if tuple(action.shape) != expected:
-            given = tuple(action.shape)
-            raise ValueError(
-                f"The action has shape {given}: give (worlds, actuators) = {expected}."
-            )
-        inside = action.abs() <= 1 + ACTION_SLACK
-        if not inside.all():  # NaN is not inside either
-            world, actuator = (~inside).nonzero()[0].tolist()
-            raise ValueError(
-                f"action[{world}, {actuator}] = {action[world, actuator].item()} is not within "
-                "[-1, 1]: clip it to env.single_action_space."
-            )
+        checked_action(action, (self.num_envs, self.model.nu))
         return action.to(self.sim.dtype).clamp(-1, 1)
