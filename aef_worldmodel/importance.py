@@ -11,10 +11,12 @@ it is the image in latent space of `w_k ~ N(W y, width^2)`, for which
 import math
 from collections.abc import Callable
 
-from torch import Tensor, randn
+import torch
+from torch import Tensor
 
-from aef_worldmodel.autoencoders import VAE, ExpandedAEF
-from aef_worldmodel.distributions import standard_normal_log_prob
+from aef_worldmodel.autoencoders import HALF_LOG_2PI, VAE, ExpandedAEF
+from aef_worldmodel.distributions import normal_log_prob, standard_normal_log_prob
+from aef_worldmodel.world_model import WorldModel
 
 
 def importance_log_prob(
@@ -50,10 +52,31 @@ def importance_log_prob(
     std, total = width * std, y.new_full((len(y),), -math.inf)
     chunk = max(batch // len(y), 1)
     for begin in range(0, samples, chunk):
-        noise = randn(min(chunk, samples - begin), *mean.shape).to(mean)  # (k, N, d)
+        noise = torch.randn(min(chunk, samples - begin), *mean.shape).to(mean)  # (k, N, d)
         log_q = (standard_normal_log_prob(noise) - std.log()).sum(-1)  # (k, N)
         latent = (mean + std * noise).flatten(0, 1)  # (k N, d)
         residual = y.repeat(len(noise), 1, 1, 1) - eye.decoded(latent)
         log_p = log_prior(latent) + eye.gaussian(residual)  # (k N,)
         total = total.logaddexp((log_p.view_as(log_q) - log_q).logsumexp(0))
     return total - math.log(samples) + eye.dims * math.log(eye.scale)
+
+
+def video_bound(model: WorldModel, frames: Tensor, actions: Tensor, width: float = 1.0) -> Tensor:
+    """A lower bound on log p(x_1..T | a_1..T), nats a video (B,), in expectation over one draw.
+
+    The evidence lower bound of the model as a latent-variable model, with the proposal of
+    `importance_log_prob` at every frame: for a VAE and width 1 its own ELBO; for an expanded AEF
+    what may be said of p(x). Frames (B, T, C, H, W) uint8 from the start of an episode are
+    dequantised anew; actions (B, T, A).
+    """
+    eye, (size, length) = model.eye, frames.shape[:2]
+    y = eye.preprocess(frames.flatten(0, 1), dequantise=True)
+    mean, std = eye.posterior(y)
+    latent = mean + width * std * torch.randn_like(mean)  # (B T, d)
+    entropy = (width * std).log().sum(-1) + eye.latent_dim * (0.5 + HALF_LOG_2PI)
+    image = entropy + eye.dims * math.log(eye.scale) + eye.gaussian(y - eye.decoded(latent))
+    latents = latent.view(size, length, -1)  # (B, T, d)
+    first = torch.zeros(size, length, dtype=torch.bool, device=frames.device)
+    recurrent = model.filter(latents, actions, first, model.initial(size).recurrent)
+    prior = normal_log_prob(latents, *model.prior(recurrent))  # (B, T)
+    return (prior + image.view(size, length)).sum(-1)
