@@ -1,17 +1,18 @@
 """The tasks in a table: `python -m envs.list`."""
 
+import warnings
+
 import torch
 
 from envs.checks import control_range
 from envs.engine_cpu import CpuEngine
-from envs.model import compile_model
 from envs.suite import make_task, registry
 
 
 def row(name: str) -> str:
     """A task's name, action and state sizes, timing, camera and engines."""
     task = make_task(name)
-    model = compile_model(task.spec())
+    model = task.spec().compile()
     sim = CpuEngine(model, 1)
     sim.forward(torch.tensor([0]))
     state = sum(part.numel() for part in task.proprio(sim).values())
@@ -25,6 +26,7 @@ def row(name: str) -> str:
 
 def main() -> None:
     """Prints the table."""
+    warnings.simplefilter("ignore", UserWarning)  # deprecated attributes of the suite's XML
     print("task                      action  state frames     step  substeps camera  engines")
     for name in registry():
         print(row(name), flush=True)
