@@ -34,6 +34,7 @@ class Trainer:
         self.config, self.run = config, run
         torch.manual_seed(config.seed)
         self.env = self._make_env(config.hardware.num_envs, config.seed)
+        self.eval_env = None  # made at the first evaluation
         count, device = self.env.num_envs, torch.device(config.hardware.device)
         shape = self.env.single_observation_space.shape
         actions = self.env.single_action_space.shape[0]
@@ -159,10 +160,10 @@ class Trainer:
         """Plays the evaluation episodes; records returns, dream and film. Leaves training's
         random numbers as they were."""
         with torch.random.fork_rng():
-            env = self._make_env(self.config.eval_episodes, EVAL_SEED)
+            if self.eval_env is None:
+                self.eval_env = self._make_env(self.config.eval_episodes, EVAL_SEED)
             seed = EVAL_SEED + self.evaluations * self.config.eval_episodes
-            episodes = run_episodes(self.learner, env, seed)
-            env.close()
+            episodes = run_episodes(self.learner, self.eval_env, seed)
             report = report_dream(self.learner, episodes)
         self.evaluations += 1
         mean, std = episodes.returns.mean().item(), episodes.returns.std().item()
@@ -195,10 +196,12 @@ class Trainer:
         return self.frames >= self.config.frames
 
     def _iterate(self, book: Logbook) -> None:
-        """One decision in every world, the updates it earns, and what is due then."""
-        self.act()
+        """The updates earned so far, one decision in every world, and what is due then."""
         if self.learning:
             self._update_as_earned(book)
+        if self.stopping:  # a resumed run begins with the updates that are left
+            return
+        self.act()
         book.progress.update(**self.counters(), train_return=self.last_return)
         if self._passed(self.config.eval_every) and self.updates > self.config.pretrain:
             book.progress.update(**self.counters(), eval_return=self.evaluate(book))

@@ -66,6 +66,28 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     assert torch.equal(second.frame, whole.frame)
 
 
+@pytest.mark.parametrize("stop_after", [2, 6])  # in the middle of pretraining, and of an update
+def test_stopping_between_updates_changes_nothing(tmp_path, stop_after):
+    words = ("decisions_per_update=0.5", "frames=120")
+    whole = make(tmp_path / "whole", *words)
+    whole.train(book(whole))
+    first = make(tmp_path / "parts", *words)
+    learn = first.learn
+
+    def stop_then(*arguments, **options):
+        first.stopping = first.updates + 1 == stop_after
+        return learn(*arguments, **options)
+
+    first.learn = stop_then
+    assert not first.train(book(first))
+    assert first.updates == stop_after
+    second = make(tmp_path / "parts", *words)
+    second.restore()
+    second.train(book(second))
+    assert second.counters() == whole.counters()
+    assert torch.equal(weights(second), weights(whole))
+
+
 def test_killed_at_any_instant_loses_one_interval(tmp_path):
     trainer = make(tmp_path)
     log = book(trainer)
@@ -82,7 +104,7 @@ def test_every_part_moves(tmp_path):
     trainer = make(tmp_path)
     before = weights(trainer).clone()
     trainer.train(book(trainer))
-    assert trainer.updates == 3 + (200 - 40) // 20
+    assert trainer.updates == 3 + (198 - 40) // 20  # the last decisions of both worlds earn none
     moved = (weights(trainer) != before).float().mean()
     assert moved > 0.9
     with open(tmp_path / "metrics.csv") as file:
