@@ -1,5 +1,7 @@
 """What an engine that steps many worlds at once offers to the tasks."""
 
+import functools
+
 import mujoco
 import torch
 from torch import Tensor
@@ -76,31 +78,46 @@ class Engine:
         """Puts back what `state` returned."""
         raise NotImplementedError
 
+    @functools.cached_property
+    def _found(self) -> dict:
+        """What has been looked up by name: looking takes longer than a small reward."""
+        return {}
+
     def sensor(self, name: str) -> Tensor:
         """The sensor's reading, a (N, dim) view."""
-        sensor = self.model.sensor(name)
-        return self.sensordata[:, sensor.adr[0] : sensor.adr[0] + sensor.dim[0]]
+        key = "reading", name
+        if key not in self._found:
+            first, dim = self.model.sensor(name).adr[0], self.model.sensor(name).dim[0]
+            self._found[key] = self.sensordata[:, first : first + dim]
+        return self._found[key]
 
     def body(self, name: str) -> int:
         """The body's index."""
-        return self.model.body(name).id
+        return self._index("body", name, "id")
 
     def geom(self, name: str) -> int:
         """The geom's index."""
-        return self.model.geom(name).id
+        return self._index("geom", name, "id")
 
     def site(self, name: str) -> int:
         """The site's index."""
-        return self.model.site(name).id
+        return self._index("site", name, "id")
 
     def joint(self, name: str) -> int:
         """Where the joint's coordinates begin in `qpos`."""
-        return int(self.model.joint(name).qposadr[0])
+        return self._index("joint", name, "qposadr")
 
     def dof(self, name: str) -> int:
         """Where the joint's velocities begin in `qvel`."""
-        return int(self.model.joint(name).dofadr[0])
+        return self._index("joint", name, "dofadr")
 
     def mocap(self, name: str) -> int:
         """The body's index in `mocap_pos`."""
-        return int(self.model.body(name).mocapid[0])
+        return self._index("body", name, "mocapid")
+
+    def _index(self, kind: str, name: str, attribute: str) -> int:
+        key = kind, name, attribute
+        if key not in self._found:
+            value = getattr(getattr(self.model, kind)(name), attribute)
+            self._found[key] = int(value if attribute == "id" else value[0])
+        return self._found[key]
