@@ -252,6 +252,18 @@ def test_open_loop_dream_sees_its_context_and_no_more():
             open_loop(model, data["frame"], data["action"], context)
 
 
+@torch.no_grad()
+def test_open_loop_dream_follows_the_actions_that_were_taken():
+    """The frame after a_t shows what a_t did: the same as imagining from the last seen state."""
+    model, data = make(), batch()
+    states = model.follow(data["frame"], data["action"])
+    start, actions = State(*(part[:, 2] for part in states)), iter(data["action"][:, 2:].unbind(1))
+    dreamt, _ = model.imagine(start, lambda f: (next(actions),), LENGTH - 3, temperature=0.0)
+    expected = model.decode(dreamt.latent[1:].transpose(0, 1))
+    found = open_loop(model, data["frame"], data["action"], 3).imagination[:, 3:]
+    torch.testing.assert_close(found, expected)
+
+
 def test_psnr_of_a_known_error():
     image = torch.rand(4, 3, 8, 8) * 0.5
     torch.testing.assert_close(psnr(image + 0.1, image), torch.full((4,), 20.0), rtol=0, atol=1e-3)
