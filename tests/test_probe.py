@@ -1,12 +1,15 @@
 """`python -m agents.probe`: its measures against closed forms, its command on a tiny run."""
 
+import contextlib
 import csv
 import math
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from aef_worldmodel.dream import open_loop, psnr
 from aef_worldmodel.errors import UserError
 from aef_worldmodel.importance import video_bound
 from aef_worldmodel.metrics import (
@@ -81,6 +84,47 @@ def test_the_bound_of_a_vae_is_its_own_elbo():
     bound = video_bound(model, *video)
     torch.manual_seed(1)
     torch.testing.assert_close(bound, model.log_prob(*video).total)
+
+
+def tiny_learner():
+    torch.manual_seed(0)
+    config = WorldModelConfig(latent_dim=4, recurrent_dim=8, hidden_dim=8, width=4)
+    model = WorldModel(config, (3, 16, 16), 2)
+    return SimpleNamespace(
+        model=model, device=torch.device("cpu"), autocast=contextlib.nullcontext
+    )
+
+
+@torch.no_grad()
+def test_dreams_of_many_moments_are_those_of_one_at_a_time():
+    learner = tiny_learner()
+    frames = torch.randint(256, (2, 62, 3, 16, 16), dtype=torch.uint8)
+    seen = sight.Seen(frames, torch.rand(2, 62, 2), torch.zeros(2, 62, 1))
+    sight_every, sight.EVERY = sight.EVERY, 5
+    try:
+        found = sight.dreams(learner, sight.followed(learner, learner.model, seen), seen)
+    finally:
+        sight.EVERY = sight_every
+    for k in (5, 45):
+        dreamt, copied = [], []
+        for moment in (10, 15):
+            dream = open_loop(learner.model, frames, seen.actions, moment + 1)
+            truth = dream.reality[:, moment + k]
+            dreamt.append(psnr(dream.imagination[:, moment + k], truth))
+            copied.append(psnr(dream.reality[:, moment], truth))
+        assert found[f"psnr_{k}"] == pytest.approx(torch.stack(dreamt).mean().item(), abs=1e-4)
+        assert found[f"copy_{k}"] == pytest.approx(torch.stack(copied).mean().item(), abs=1e-4)
+
+
+def test_the_blind_control_shares_the_eye_and_nothing_of_the_cell():
+    learner = tiny_learner()
+    blind = sight.blinded(learner, 1)
+    frames = torch.randint(256, (1, 6, 3, 16, 16), dtype=torch.uint8)
+    seeing, other = (m.follow(frames, torch.rand(1, 6, 2)) for m in (learner.model, blind))
+    assert torch.equal(seeing.latent, other.latent)
+    for mine, untrained in zip(learner.model.cell.parameters(), blind.cell.parameters()):
+        if mine.dim() > 1:
+            assert not torch.equal(mine, untrained)
 
 
 # -- the command -------------------------------------------------------------------------
