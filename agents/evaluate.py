@@ -49,7 +49,7 @@ def load_learner(run: Path, hardware: HardwareConfig) -> tuple[Learner, settings
     for sentence in found.skipped:
         print(sentence)
     size = config.env.image_size
-    actions = envs.make(config.env.task).single_action_space.shape[0]
+    actions = envs.make(config.env.task, obs="proprio").single_action_space.shape[0]
     learner = Learner(config, (3, size, size), actions)
     load_weights(learner.model, found.state["learner"]["model"], found.path)
     load_weights(learner.agent, found.state["learner"]["agent"], found.path)

@@ -5,7 +5,9 @@ update. So its step and the world model's do not depend on each other and run si
 thread each: on a processor these steps are too small to profit from more threads (docs/speed.md).
 """
 
-from concurrent.futures import ThreadPoolExecutor
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import torch
@@ -76,20 +78,20 @@ class Learner:
 
         Returns the new recurrent states of the rows (B, T, H), and named terms () on the device.
         """
-        terms, beside = {}, None
+        beside = None
         if act and self.last is not None:
             self._copy_dynamics()
-            if self.pool:
-                beside = self.pool.submit(self._step_agent, self.last)
-            else:
-                terms = self._step_agent(self.last)
+            start = self.pool.submit if self.pool else _Later
+            beside = start(self._step_agent, self.last)
         try:
-            states, model_terms = self._step_model(batch, act)
+            states, terms = self._step_model(batch, act)
         finally:
-            terms = beside.result() if beside else terms
+            if self.pool and beside:
+                wait([beside])  # even when the world model's step failed: its error comes first
+        terms |= beside.result() if beside else {}
         kept = {name: batch[name] for name in ("reward", "terminal", "first")}
         self.last = kept | states._asdict()
-        return states.recurrent, model_terms | terms
+        return states.recurrent, terms
 
     @torch.no_grad()
     def _copy_dynamics(self) -> None:
@@ -164,6 +166,13 @@ class Learner:
         if state["last"] is not None:
             self.last = {name: value.to(self.device) for name, value in state["last"].items()}
         self.generator.set_state(state["generator"].cpu())
+
+
+class _Later:
+    """What a pool's future is, without the pool: called when its result is asked for."""
+
+    def __init__(self, function: Callable, *arguments: object):
+        self.result = functools.partial(function, *arguments)
 
 
 def refuse_non_finite(terms: dict[str, Tensor]) -> None:

@@ -100,7 +100,8 @@ def test_killed_at_any_instant_loses_one_interval(tmp_path):
     assert again.frames == 400
 
 
-def test_every_part_moves(tmp_path):
+def test_every_part_moves(tmp_path, monkeypatch):
+    monkeypatch.setattr("agents.trainer.LOG_EVERY", 5)
     trainer = make(tmp_path)
     before = weights(trainer).clone()
     trainer.train(book(trainer))
