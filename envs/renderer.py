@@ -32,9 +32,9 @@ def _unpack(packed: wp.array2d[wp.uint32], width: int, rgb: wp.array4d[wp.uint8]
 
 @contextlib.contextmanager
 def announced(what: str, after_seconds: float = 2.5):
-    """Says on stderr that `what` is being compiled, if it takes long enough to wonder."""
+    """Says on stderr that `what` is being prepared, if it takes long enough to wonder."""
     where = wp.config.kernel_cache_dir
-    line = f"envs: compiling {what}; this happens once and is kept in {where}."
+    line = f"envs: preparing {what}; compiled on first use, then kept in {where}."
     timer = threading.Timer(after_seconds, print, (line,), {"file": sys.stderr, "flush": True})
     timer.start()
     try:
