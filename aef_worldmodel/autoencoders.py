@@ -13,6 +13,7 @@ Paper: Silvestri, Roos, Ambrogioni, "Deterministic training of generative autoen
 invertible layers", ICLR 2023, equations of sections 3.1 (partition) and 3.2 (expansion).
 """
 
+import abc
 import math
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ def uniform_noise(like: Tensor) -> Tensor:
     return levels.to(like.dtype).add_(0.5).mul_(1 / 256)
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(nn.Module, abc.ABC):
     """Common ground: preprocessing, dequantisation, decoder variance.
 
     `y = scale (u - mean)` with `u = (x + e) / 256`: subtracts a mean image and scales, a
@@ -105,9 +106,9 @@ class Autoencoder(nn.Module):
         `dequantise`; with it, one sample a call, as the likelihood needs."""
         return self.encode_y(self.preprocess(frames, dequantise), sample=dequantise)
 
+    @abc.abstractmethod
     def encode_y(self, y: Tensor, *, sample: bool = True) -> Code:
         """Preprocessed frames (N, C, H, W) -> Code; `sample` matters to the VAE alone."""
-        raise NotImplementedError
 
     def pixels(self, code: Code, index: Tensor | None = None) -> Tensor:
         """Log-density of the target given the latent, nats (N,); of the frames `index` only."""

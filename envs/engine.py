@@ -1,5 +1,6 @@
 """What an engine that steps many worlds at once offers to the tasks."""
 
+import abc
 import functools
 
 import mujoco
@@ -23,7 +24,7 @@ DERIVED = (
 )
 
 
-class Engine:
+class Engine(abc.ABC):
     """N worlds of one model, stepped together; fields are live torch views.
 
     Every MuJoCo field of `DERIVED` and of the state is an attribute under MuJoCo's own name, with
@@ -41,42 +42,42 @@ class Engine:
     device: torch.device
     dtype: torch.dtype
 
+    @abc.abstractmethod
     def step(self, substeps: int) -> None:
         """Advances all worlds; position- and velocity-dependent fields are current afterwards,
         acceleration-dependent sensors (touch, accelerometer) are those of the last substep."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def reset(self, worlds: Tensor) -> None:
         """Sets the worlds (K,) to the model's defaults; `forward` them before reading fields."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def forward(self, worlds: Tensor) -> None:
         """Computes the derived fields of worlds (K,) at their state, with the actuators off."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def settle(self, worlds: Tensor, substeps: int) -> None:
         """Advances only the worlds (K,), then sets their clocks to zero."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def touching(self, worlds: Tensor) -> Tensor:
         """Which of the worlds (K,), forwarded as they are, have a contact: (K,) bool."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def expand(self, name: str) -> Tensor:
         """Gives each world its own values of a model's field: a live tensor (N, ...)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def faulty(self) -> dict[str, Tensor]:
         """Which worlds went wrong since the last call: name of the fault to (N,) bool."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def state(self) -> dict[str, Tensor]:
         """A copy of all that the next step depends on."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def set_state(self, state: dict[str, Tensor]) -> None:
         """Puts back what `state` returned."""
-        raise NotImplementedError
 
     @functools.cached_property
     def _found(self) -> dict:
