@@ -1,5 +1,6 @@
 """What a task is, and the random numbers it starts episodes from."""
 
+import abc
 import math
 from collections.abc import Callable
 
@@ -61,7 +62,7 @@ class Draw:
         return self._rows([np.asarray(g.standard_normal(shape)) for g in self._generators])
 
 
-class Task:
+class Task(abc.ABC):
     """Where episodes start, what is rewarded and what a state is, for all worlds at once.
 
     A task is written once, in torch, and runs on either engine. Subclasses set `xml` (or override
@@ -94,17 +95,17 @@ class Task:
             return 1
         return round(self.control_timestep / model.opt.timestep)
 
+    @abc.abstractmethod
     def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
         """Puts worlds (K,), which stand at the model's defaults, at the start of an episode."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def reward(self, sim: Engine) -> Tensor:
         """The reward of arriving at the current state, (N,), in [0, 1]."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def proprio(self, sim: Engine) -> dict[str, Tensor]:
         """The state as the task's own observation: name to (N,) or (N, k), in order."""
-        raise NotImplementedError
 
 
 def randomize_joints(sim: Engine, worlds: Tensor, draw: Draw) -> None:
