@@ -32,7 +32,7 @@ def open_loop(model: WorldModel, frames: Tensor, actions: Tensor, context: int) 
     latents = [states.latent[:, :context]]
     for t in range(context, length):
         recurrent = model.step(state, actions[:, t - 1])
-        state = State(recurrent, model.prior(recurrent)[0])
+        state = State(recurrent, model.prior(recurrent, state.latent)[0])
         latents.append(state.latent[:, None])
     imagination = model.decode(torch.cat(latents, 1))
     return Dream((frames.float() + 0.5) / 256, model.decode(states.latent), imagination)

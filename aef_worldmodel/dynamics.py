@@ -1,6 +1,10 @@
 """The part of the world model that dreams: recurrent cell, prior over latents, heads.
 
-    h_t = cell(h_(t-1), [z_(t-1), a_(t-1)])      z_t ~ N(mean(h_t), std(h_t))      DESIGN section 2
+    h_t = cell(h_(t-1), [z_(t-1), a_(t-1)])
+    z_t ~ N(z_(t-1) + change(h_t, z_(t-1)), std(h_t, z_(t-1)))          DESIGN section 2
+
+The prior starts as "nothing changes": a cell of finite width need not learn to copy a latent
+(docs/mathematics.md has what that is worth).
 
 Shapes: B batch, T time, N any batch, d latent, H recurrent, A action.
 """
@@ -42,8 +46,8 @@ class Dynamics(nn.Module):
         c = self.config = config
         self.action_dim = action_dim
         self.cell = GatedCell(c.latent_dim + action_dim, c.recurrent_dim)
-        self.prior_net = mlp(c.recurrent_dim, 2 * c.latent_dim, c.hidden_dim, 1)
         features = c.recurrent_dim + c.latent_dim
+        self.prior_net = zero_last(mlp(features, 2 * c.latent_dim, c.hidden_dim, 1))
         self.reward_head = TwoHotHead(features, c.hidden_dim, 2)
         self.continue_head = zero_last(mlp(features, 1, c.hidden_dim, 1))
 
@@ -60,10 +64,13 @@ class Dynamics(nn.Module):
         embedded = self.cell.embed(torch.cat([state.latent, action], -1))
         return self.cell(embedded, state.recurrent)
 
-    def prior(self, recurrent: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of p(z | h), each (..., d) float32."""
-        mean, raw = self.prior_net(recurrent).float().chunk(2, -1)
-        return mean, F.softplus(raw) + self.config.prior_floor
+    def prior(self, recurrent: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of p(z_t | h_t, z_(t-1)), each (..., d) float32.
+
+        recurrent h_t (..., H); previous z_(t-1) (..., d), zeros before an episode's first frame.
+        """
+        change, raw = self.prior_net(torch.cat([recurrent, previous], -1)).float().chunk(2, -1)
+        return previous + change, F.softplus(raw) + self.config.prior_floor
 
     def reward(self, state: State) -> Tensor:
         """Expected reward that arrives with the state (...)."""
@@ -87,6 +94,13 @@ class Dynamics(nn.Module):
                 state = self.cell(embedded[:, t], state) * keep[:, t + 1]
         return torch.stack(states, 1)
 
+    def priors(self, recurrent: Tensor, latents: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+        """The prior of every row of sequences, each (B, T, d): recurrent (B, T, H), latents
+        (B, T, d), first (B, T) bool. A first row whose episode began earlier has no latent before
+        it; its prior means nothing."""
+        before = torch.cat([torch.zeros_like(latents[:, :1]), latents[:, :-1]], 1)
+        return self.prior(recurrent, before * ~first[..., None])
+
     def imagine(self, start: State, policy: Callable[[Tensor], tuple], horizon: int,
                 temperature: float = 1.0,
                 generator: torch.Generator | None = None) -> tuple[State, list[tuple]]:
@@ -103,7 +117,7 @@ class Dynamics(nn.Module):
         for t in range(horizon):
             decision = policy(states[-1].features)
             recurrent = self.step(states[-1], decision[0])
-            mean, std = self.prior(recurrent)
+            mean, std = self.prior(recurrent, states[-1].latent)
             states.append(State(recurrent, torch.addcmul(mean, std, noise[t])))
             decisions.append(decision)
         return State(*(torch.stack(part) for part in zip(*states))), decisions

@@ -78,5 +78,5 @@ def video_bound(model: WorldModel, frames: Tensor, actions: Tensor, width: float
     latents = latent.view(size, length, -1)  # (B, T, d)
     first = torch.zeros(size, length, dtype=torch.bool, device=frames.device)
     recurrent = model.filter(latents, actions, first, model.initial(size).recurrent)
-    prior = normal_log_prob(latents, *model.prior(recurrent))  # (B, T)
+    prior = normal_log_prob(latents, *model.priors(recurrent, latents, first))  # (B, T)
     return (prior + image.view(size, length)).sum(-1)

@@ -1,7 +1,9 @@
 """The recurrent AEF world model: exact likelihood of a video given its actions.
 
-    h_t = cell(h_(t-1), [z_(t-1), a_(t-1)])      z_t ~ N(mean(h_t), std(h_t))
-    log p(x_1..T | a_1..T) = sum_t [ log p(z_t | h_t) + volume_t + pixels_t ]       DESIGN section 2
+    h_t = cell(h_(t-1), [z_(t-1), a_(t-1)])
+    log p(x_1..T | a_1..T) = sum_t [ log p(z_t | h_t, z_(t-1)) + volume_t + pixels_t ]
+
+(DESIGN section 2)
 
 A row t of a sequence holds frame x_t, the reward that arrived with it, and the action a_t taken
 on seeing it. `State(h, z)` is what heads, agents and dynamics read. Shapes: B batch, T time,
@@ -89,8 +91,10 @@ class WorldModel(Dynamics):
         image, terms = self._image_terms(code, part)
         read = latents.detach() if part == "eye" else latents
         recurrent = self.filter(read, batch["action"], batch["first"], batch["recurrent"].float())
-        mean, std = self.prior(recurrent)
-        prior = normal_log_prob(read, mean, std).mean()
+        mean, std = self.priors(recurrent, read, batch["first"])
+        known = batch["first"].clone()
+        known[:, 1:] = True  # the row before a sequence is not in it
+        prior = normal_log_prob(read, mean, std)[known].mean()
         anchor = standard_normal_log_prob(latents).sum(-1).mean()
         video = image + (1 - c.anchor) * prior + c.anchor * anchor
         if part == "eye":
@@ -150,7 +154,7 @@ class WorldModel(Dynamics):
         latents = code.latent.view(size, length, -1)  # (B, T, d)
         first = torch.zeros(size, length, dtype=torch.bool, device=frames.device)
         recurrent = self.filter(latents, actions, first, self.initial(size).recurrent)
-        prior = normal_log_prob(latents, *self.prior(recurrent))  # (B, T)
+        prior = normal_log_prob(latents, *self.priors(recurrent, latents, first))  # (B, T)
         volume, pixels = code.volume, self.eye.pixels(code)
         return VideoLogProb(prior, volume.view(size, length), pixels.view(size, length))
 
