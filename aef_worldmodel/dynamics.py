@@ -4,7 +4,7 @@
     z_t ~ N(z_(t-1) + change(h_t, z_(t-1)), std(h_t, z_(t-1)))          DESIGN section 2
 
 The prior starts as "nothing changes": a cell of finite width need not learn to copy a latent
-(docs/mathematics.md has what that is worth).
+(docs/agent.md has what that is worth).
 
 Shapes: B batch, T time, N any batch, d latent, H recurrent, A action.
 """
