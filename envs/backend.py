@@ -16,10 +16,15 @@ def make_engine(
     """The engine called "c" or "warp"; None for the one that suits the device.
 
     Raises:
-        ValueError: an unknown engine, or one that does not run on the device.
+        ValueError: an unknown engine, or one that does not run on the device or carry the task.
     """
     name = name or {"cpu": "c", "cuda": "warp"}[device.type]
-    if one_of("engine", name, ("c", "warp")) == "c":
+    if one_of("engine", name, ("c", "warp")) not in task.engines:
+        raise ValueError(
+            f"{type(task).__name__} does not run on engine={name!r}: give device='cpu' and "
+            f"engine={task.engines[0]!r}."
+        )
+    if name == "c":
         if device.type != "cpu":
             raise ValueError("engine='c' runs on the CPU only: give device='cpu' or 'warp'.")
         return CpuEngine(model, num_worlds)

@@ -13,10 +13,12 @@ DERIVED = (
     "sensordata",
     "xpos",
     "xmat",
+    "xquat",
     "xipos",
     "geom_xpos",
     "geom_xmat",
     "site_xpos",
+    "site_xmat",
     "cam_xpos",
     "cam_xmat",
     "light_xpos",
@@ -63,9 +65,23 @@ class Engine(abc.ABC):
     def touching(self, worlds: Tensor) -> Tensor:
         """Which of the worlds (K,), forwarded as they are, have a contact: (K,) bool."""
 
-    @abc.abstractmethod
     def expand(self, name: str) -> Tensor:
-        """Gives each world its own values of a model's field: a live tensor (N, ...)."""
+        """Gives each world its own values of a model's field: a live tensor (N, ...).
+
+        Called again it returns the same tensor. The values outlive `reset`.
+        """
+        if name not in self.expanded:
+            self.expanded[name] = self._expand(name)
+        return self.expanded[name]
+
+    @functools.cached_property
+    def expanded(self) -> dict[str, Tensor]:
+        """The fields of the model of which each world has its own values."""
+        return {}
+
+    @abc.abstractmethod
+    def _expand(self, name: str) -> Tensor:
+        """What `expand` returns the first time."""
 
     @abc.abstractmethod
     def faulty(self) -> dict[str, Tensor]:

@@ -70,7 +70,7 @@ class CpuEngine(Engine):
     def touching(self, worlds: Tensor) -> Tensor:
         return self._contacts[worlds] > 0
 
-    def expand(self, name: str) -> Tensor:
+    def _expand(self, name: str) -> Tensor:
         return torch.from_numpy(self._batch.expand(name))
 
     def faulty(self) -> dict[str, Tensor]:
@@ -83,9 +83,12 @@ class CpuEngine(Engine):
         }
 
     def state(self) -> dict[str, Tensor]:
-        return {"physics": self._row.clone(), "sensordata": self.sensordata.clone()}
+        own = {name: values.clone() for name, values in self.expanded.items()}
+        return own | {"physics": self._row.clone(), "sensordata": self.sensordata.clone()}
 
     def set_state(self, state: dict[str, Tensor]) -> None:
+        for name, values in self.expanded.items():
+            values.copy_(state[name])
         self._row.copy_(state["physics"])
         self._batch.forward(stage=VELOCITY)
         self._row.copy_(state["physics"])

@@ -194,7 +194,7 @@ class WarpEngine(Engine):
         touches[self._contact_world[:count].long()] = True
         return touches[worlds]
 
-    def expand(self, name: str) -> Tensor:
+    def _expand(self, name: str) -> Tensor:
         usual = getattr(self.warp_model, name)  # (1, ...), shared by the worlds
         shared = wp.to_torch(usual)[:1]
         values = shared.repeat(self.num_worlds, *[1] * (shared.ndim - 1))
@@ -209,9 +209,12 @@ class WarpEngine(Engine):
         return found | {"non_finite": ~finite}
 
     def state(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name).clone() for name in (*STATE, "sensordata")}
+        own = {name: values.clone() for name, values in self.expanded.items()}
+        return own | {name: getattr(self, name).clone() for name in (*STATE, "sensordata")}
 
     def set_state(self, state: dict[str, Tensor]) -> None:
+        for name, values in self.expanded.items():
+            values.copy_(state[name])
         for name in STATE:
             getattr(self, name).copy_(state[name])
         self.programs.run("catch_up", self._catch_up)

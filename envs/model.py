@@ -66,7 +66,7 @@ def draw_sites(spec: mujoco.MjSpec) -> None:
         )
 
 
-def move_to_mocap(spec: mujoco.MjSpec, name: str) -> None:
+def move_to_mocap(spec: mujoco.MjSpec, name: str) -> mujoco.MjsBody:
     """Hangs the world's site or geom `name` on a mocap body of the same name, at its origin.
 
     A world's fixed geoms are placed once, when the model is compiled; as mocap they can be
@@ -80,6 +80,7 @@ def move_to_mocap(spec: mujoco.MjSpec, name: str) -> None:
         kept |= {"contype": element.contype, "conaffinity": element.conaffinity, "mass": 0}
     spec.delete(element)
     add(**kept)
+    return body
 
 
 def smooth_skybox(model: mujoco.MjModel) -> None:

@@ -46,22 +46,34 @@ def observation(env) -> np.ndarray:
     return np.concatenate([np.ravel(part) for part in parts])
 
 
-def target_position(physics) -> np.ndarray | None:
-    """The position of the world's "target" in the model, a (3,) view; None if it has none."""
-    model = physics.model
-    kinds = (mujoco.mjtObj.mjOBJ_GEOM, model.geom_pos), (mujoco.mjtObj.mjOBJ_SITE, model.site_pos)
-    for kind, positions in kinds:
-        index = mujoco.mj_name2id(model.ptr, kind, "target")
-        if index >= 0:
-            return positions[index]
-    return None
+def moved(physics, ours: mujoco.MjModel) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Where dm_control's model has what hangs on each mocap body of ours.
+
+    Returns:
+        views of position (3,) and quaternion (4,), in the order of the mocap bodies.
+    """
+    model, found = physics.model, []
+    for body in np.flatnonzero(ours.body_mocapid >= 0):
+        name = ours.body(body).name
+        for kind in ("body", "geom", "site"):
+            index = mujoco.mj_name2id(model.ptr, mujoco.mju_str2Type(kind), name)
+            if index >= 0:
+                pose = (getattr(model, f"{kind}_{part}")[index] for part in ("pos", "quat"))
+                found.append(tuple(pose))
+                break
+    return found
 
 
-def start_state(physics) -> np.ndarray:
-    """What an episode starts from: positions, velocities and a target that can move, (S,)."""
-    parts = [physics.data.qpos, physics.data.qvel]
-    target = target_position(physics)
-    return np.concatenate(parts if target is None else [*parts, target])
+def start_state(physics, sim: Engine) -> np.ndarray:
+    """What an episode starts from: state, what can move in the model and what varies in it, (S,).
+
+    Args:
+        sim: an engine with our model of the same task.
+    """
+    parts = [physics.data.qpos, physics.data.qvel, physics.data.act]
+    parts += [np.concatenate(pose) for pose in moved(physics, sim.model)]
+    parts += [np.ravel(getattr(physics.model, name)) for name in sim.expanded]
+    return np.concatenate(parts)
 
 
 def copy_state(physics, sim: Engine, world: int) -> None:
@@ -72,15 +84,25 @@ def copy_state(physics, sim: Engine, world: int) -> None:
 
     for name in ("qpos", "qvel", "act", "qacc_warmstart"):
         put(getattr(sim, name), getattr(physics.data, name).copy())
-    if sim.model.nmocap:
-        put(sim.mocap_pos, target_position(physics))
+    for i, (position, quaternion) in enumerate(moved(physics, sim.model)):
+        put(sim.mocap_pos[:, i], position)
+        put(sim.mocap_quat[:, i], quaternion)
+    for name, values in sim.expanded.items():
+        put(values, getattr(physics.model, name))
 
 
 def paste_state(sim: Engine, world: int, physics) -> None:
     """Puts one of an engine's worlds into dm_control and forwards it with the actuators off."""
     for name in ("qpos", "qvel", "act", "ctrl"):
         getattr(physics.data, name)[:] = getattr(sim, name)[world].cpu().numpy()
-    if sim.model.nmocap:
-        target_position(physics)[:] = sim.mocap_pos[world, 0].cpu().numpy()
+    for i, (position, quaternion) in enumerate(moved(physics, sim.model)):
+        position[:] = sim.mocap_pos[world, i].cpu().numpy()
+        quaternion[:] = sim.mocap_quat[world, i].cpu().numpy()
+        lamp = mujoco.mj_name2id(physics.model.ptr, mujoco.mjtObj.mjOBJ_LIGHT, "target_light")
+        if lamp >= 0:  # the swimmer's, above its target
+            physics.model.light_pos[lamp, :2] = position[:2]
+    for name, values in sim.expanded.items():
+        field = getattr(physics.model, name)
+        field[:] = values[world].cpu().numpy().reshape(field.shape)
     with physics.model.disable("actuation"):
         physics.forward()

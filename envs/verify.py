@@ -54,11 +54,13 @@ def scripted_actions(steps: int, worlds: int, actuators: int, seed: int) -> np.n
 def scatter(sim: Engine, generator: torch.Generator) -> None:
     """Moves the worlds, which stand at starts of episodes, to states that reward all that can be.
 
-    Hinges and limited joints go anywhere, in every second world nearly to zero (upright, for most
-    models); velocities are of the order of 0.1, 1 or 10; controls are anything.
+    Every fourth world stays where it is. In the others hinges and limited joints go anywhere, in
+    half of them nearly to zero (upright, for most models), and velocities are of the order of 0.1,
+    1 or 10. Controls are anything.
     """
     model, worlds = sim.model, sim.num_worlds
-    near = torch.where(torch.arange(worlds) % 2 == 0, 1.0, 0.05).double()  # (N,)
+    begun = [sim.qpos[::4].clone(), sim.qvel[::4].clone()]
+    near = torch.where(torch.arange(worlds) % 4 < 3, 1.0, 0.05).double()  # (N,)
     for joint in range(model.njnt):
         limited, address = model.jnt_limited[joint], model.jnt_qposadr[joint]
         if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
@@ -70,15 +72,28 @@ def scatter(sim: Engine, generator: torch.Generator) -> None:
         sim.qpos[:, address] = near * (low + (high - low) * part)
     scale = 10.0 ** (torch.arange(worlds) % 3 - 1).double()[:, None]  # (N, 1)
     sim.qvel[:] = scale * torch.randn(sim.qvel.shape, generator=generator, dtype=torch.double)
+    sim.qpos[::4], sim.qvel[::4] = begun
     sim.ctrl[:] = 2 * torch.rand(sim.ctrl.shape, generator=generator, dtype=torch.double) - 1
+
+
+def bring_targets(sim: Engine) -> None:
+    """Puts each mocap body "target_x", in every fifth world, where the body "x" is."""
+    model = sim.model
+    for body in (model.body(i) for i in range(model.nbody)):
+        thing = body.name.removeprefix("target_")
+        if body.mocapid[0] >= 0 and thing != body.name:
+            sim.mocap_pos[::5, body.mocapid[0]] = sim.xpos[::5, sim.body(thing)]
+            sim.mocap_quat[::5, body.mocapid[0]] = sim.xquat[::5, sim.body(thing)]
+    sim.forward(torch.arange(sim.num_worlds))
 
 
 def compare_placed(name: str, states: int = 1000) -> Errors:
     """Compares reward and observation at states scattered widely, without stepping."""
     task = make_task(name)
-    sim = started(task, states)
+    sim = started(task, CpuEngine, states)
     scatter(sim, torch.Generator().manual_seed(0))
     sim.forward(torch.arange(states))
+    bring_targets(sim)
     proprio = flat(task.proprio(sim), states)
     env = reference.load(name, seed=0)
     env.reset()
@@ -92,12 +107,17 @@ def compare_placed(name: str, states: int = 1000) -> Errors:
     return Errors(states, reward_error, proprio_error, 0.0, (min(rewards), max(rewards)))
 
 
-def started(task: Task, episodes: int) -> CpuEngine:
-    """Worlds on the CPU engine at the start of as many episodes, with seeds 0, 1, ..."""
-    sim = CpuEngine(compile_model(task.spec()), episodes)
-    worlds = torch.arange(episodes)
+def started(task: Task, engine, episodes: int) -> Engine:
+    """Worlds at the start of as many episodes, with seeds 0, 1, ...
+
+    Args:
+        engine: what makes the worlds, called with the model and their number.
+    """
+    sim: Engine = engine(compile_model(task.spec()), episodes)
+    seeds = torch.arange(episodes)
+    worlds = seeds.to(sim.device)
     sim.reset(worlds)
-    task.reset(sim, worlds, Draw(worlds, torch.zeros_like(worlds), sim.device, sim.dtype))
+    task.reset(sim, worlds, Draw(seeds, torch.zeros_like(seeds), sim.device, sim.dtype))
     return sim
 
 
@@ -117,7 +137,7 @@ def compare(name: str, engine=CpuEngine, worlds: int = 5, steps: int = 200, resy
             error of one step instead of the trajectory's.
     """
     task = make_task(name)
-    sim: Engine = engine(compile_model(task.spec()), worlds)
+    sim = started(task, engine, worlds)
     theirs = [reference.load(name, seed) for seed in range(worlds)]
     for env in theirs:
         env.reset()
@@ -149,15 +169,18 @@ def start_p_value(name: str, episodes: int = 200) -> float:
     number (Bonferroni), at most 1; 0 if a coordinate is constant in one and not the same in the
     other. dm_control's episodes come from its own seeds 0, 1, ...
     """
-    sim = started(make_task(name), episodes)
-    parts = [sim.qpos, sim.qvel] + [sim.mocap_pos.flatten(1)] * bool(sim.model.nmocap)
+    sim = started(make_task(name), CpuEngine, episodes)
+    parts = [sim.qpos, sim.qvel, sim.act]
+    for i in range(sim.model.nmocap):
+        parts += [sim.mocap_pos[:, i], sim.mocap_quat[:, i]]
+    parts += [values.flatten(1) for values in sim.expanded.values()]
     ours = torch.cat(parts, 1).numpy()  # (episodes, S)
     env = reference.load(name, seed=0)
     theirs = []
     for seed in range(episodes):
         env.task.random.seed(seed)
         env.reset()
-        theirs.append(reference.start_state(env.physics)[: ours.shape[1]])
+        theirs.append(reference.start_state(env.physics, sim))
     return _smallest_p_value(ours, np.stack(theirs))
 
 

@@ -76,6 +76,7 @@ class Task(abc.ABC):
         control_timestep: seconds a control step lasts; None for one physics step.
         needs_contacts: contacts a world can have at most on the warp engine.
         needs_rows: constraint rows a world can have at most on the warp engine.
+        engines: those that carry it.
     """
 
     xml: str
@@ -84,6 +85,7 @@ class Task(abc.ABC):
     control_timestep: float | None = None
     needs_contacts: int = 24
     needs_rows: int = 96
+    engines: tuple[str, ...] = ("c", "warp")
 
     def spec(self) -> mujoco.MjSpec:
         """The model before it is compiled."""
@@ -111,7 +113,8 @@ class Task(abc.ABC):
 def randomize_joints(sim: Engine, worlds: Tensor, draw: Draw) -> None:
     """Draws joints uniformly: within their limits, or over a turn for unlimited hinges.
 
-    Unlimited slides stay where they are.
+    Unlimited slides stay where they are, and so do free joints, which turn: to quaternions with
+    positive entries only, as in dm_control.
     """
     model = sim.model
     for joint in range(model.njnt):
@@ -120,6 +123,10 @@ def randomize_joints(sim: Engine, worlds: Tensor, draw: Draw) -> None:
             low, high = model.jnt_range[joint]
         elif model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE:
             low, high = -math.pi, math.pi
+        elif model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
+            quaternion = torch.nn.functional.normalize(draw.uniform(0, 1, 4), dim=1)
+            sim.qpos[worlds, address + 3 : address + 7] = quaternion
+            continue
         else:
             continue
         sim.qpos[worlds, address] = draw.uniform(low, high)
