@@ -7,7 +7,7 @@ equations 9-10.
 import torch
 from torch import Tensor, nn
 
-from aef_worldmodel.autoencoders import HALF_LOG_2PI
+from aef_worldmodel.eye import HALF_LOG_2PI
 from aef_worldmodel.networks import mlp, zero_last
 
 

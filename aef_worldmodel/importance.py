@@ -14,13 +14,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from aef_worldmodel.autoencoders import HALF_LOG_2PI, VAE, ExpandedAEF
-from aef_worldmodel.distributions import normal_log_prob, standard_normal_log_prob
+from aef_worldmodel.autoencoders import ExpandedAEF, VariationalAutoencoder
+from aef_worldmodel.distributions import normal_log_prob
+from aef_worldmodel.eye import HALF_LOG_2PI
 from aef_worldmodel.world_model import WorldModel
 
 
 def importance_log_prob(
-    eye: VAE | ExpandedAEF,
+    eye: VariationalAutoencoder | ExpandedAEF,
     y: Tensor,
     log_prior: Callable[[Tensor], Tensor],
     samples: int,
@@ -34,7 +35,7 @@ def importance_log_prob(
     measure with many samples.
 
     Args:
-        eye: a VAE or an expanded AEF.
+        eye: a variational autoencoder or an expanded AEF.
         y: preprocessed images (N, C, H, W), for instance `eye.preprocess(frames, True)`.
         log_prior: latents (M, d) -> log p(z) in nats (M,).
         samples: K.
@@ -42,23 +43,22 @@ def importance_log_prob(
         batch: how many latents are decoded at once, at most (at least N are).
 
     Raises:
-        ValueError: the eye's likelihood is exact already, or samples < 1.
+        ValueError: the eye's likelihood is exact already, or it has none, or samples < 1.
     """
     if eye.likelihood == "exact":
         raise ValueError("the likelihood of a partition AEF is exact already: sum its parts")
+    if eye.likelihood == "none":
+        raise ValueError("a plain autoencoder has no likelihood: take an AEF or a VAE")
     if samples < 1:
         raise ValueError(f"samples={samples} must be at least 1")
-    mean, std = eye.posterior(y)
-    std, total = width * std, y.new_full((len(y),), -math.inf)
+    draw, total = eye.proposal(y, width), y.new_full((len(y),), -math.inf)
     chunk = max(batch // len(y), 1)
     for begin in range(0, samples, chunk):
-        noise = torch.randn(min(chunk, samples - begin), *mean.shape).to(mean)  # (k, N, d)
-        log_q = (standard_normal_log_prob(noise) - std.log()).sum(-1)  # (k, N)
-        latent = (mean + std * noise).flatten(0, 1)  # (k N, d)
-        residual = y.repeat(len(noise), 1, 1, 1) - eye.decoded(latent)
-        log_p = log_prior(latent) + eye.gaussian(residual)  # (k N,)
+        latent, log_q = draw(min(chunk, samples - begin))  # (k, N, d), (k, N)
+        latent, many = latent.flatten(0, 1), y.repeat(len(log_q), 1, 1, 1)  # (k N, ...)
+        log_p = log_prior(latent) + eye.explained(latent, many)  # (k N,)
         total = total.logaddexp((log_p.view_as(log_q) - log_q).logsumexp(0))
-    return total - math.log(samples) + eye.dims * math.log(eye.scale)
+    return total - math.log(samples) + eye.preprocessing_log_det(y)
 
 
 def video_bound(model: WorldModel, frames: Tensor, actions: Tensor, width: float = 1.0) -> Tensor:
@@ -74,7 +74,7 @@ def video_bound(model: WorldModel, frames: Tensor, actions: Tensor, width: float
     mean, std = eye.posterior(y)
     latent = mean + width * std * torch.randn_like(mean)  # (B T, d)
     entropy = (width * std).log().sum(-1) + eye.latent_dim * (0.5 + HALF_LOG_2PI)
-    image = entropy + eye.dims * math.log(eye.scale) + eye.gaussian(y - eye.decoded(latent))
+    image = entropy + eye.preprocessing_log_det(y) + eye.explained(latent, y)
     latents = latent.view(size, length, -1)  # (B, T, d)
     first = torch.zeros(size, length, dtype=torch.bool, device=frames.device)
     recurrent = model.filter(latents, actions, first, model.initial(size).recurrent)

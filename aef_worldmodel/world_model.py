@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aef_worldmodel.autoencoders import VAE, Autoencoder, Code, ExpandedAEF, PartitionAEF
+from aef_worldmodel.autoencoders import ExpandedAEF, PartitionAEF, VariationalAutoencoder
 from aef_worldmodel.config import WorldModelConfig
 from aef_worldmodel.distributions import normal_log_prob, standard_normal_log_prob
 from aef_worldmodel.dynamics import Dynamics, State
+from aef_worldmodel.eye import Autoencoder, Code
 from aef_worldmodel.networks import PatchDecoder, PatchEncoder
 
 Part = Literal["joint", "eye", "dynamics"]
@@ -172,5 +173,5 @@ def make_autoencoder(config: WorldModelConfig, shape: tuple[int, int, int]) -> A
     if c.autoencoder == "partition":
         return PartitionAEF(encoder, decoder, shape, c.latent_dim, core=c.core,
                             sigma_floor=c.sigma_floor)
-    kind = {"expanded": ExpandedAEF, "vae": VAE}[c.autoencoder]
+    kind = {"expanded": ExpandedAEF, "vae": VariationalAutoencoder}[c.autoencoder]
     return kind(encoder, decoder, shape, c.latent_dim, sigma_floor=c.sigma_floor)

@@ -18,8 +18,9 @@ from tiny import (
 )
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from aef_worldmodel.autoencoders import VAE, ExpandedAEF, PartitionAEF, uniform_noise
+from aef_worldmodel.autoencoders import ExpandedAEF, PartitionAEF, VariationalAutoencoder
 from aef_worldmodel.distributions import standard_normal_log_prob
+from aef_worldmodel.eye import uniform_noise
 from aef_worldmodel.importance import importance_log_prob
 from aef_worldmodel.splits import make_split
 
@@ -184,7 +185,7 @@ class Linear:
 @torch.no_grad()
 def test_elbo_is_the_log_likelihood_less_the_divergence(shift, log_ratio):
     model = Linear()
-    eye = model.eye(VAE, shift, log_ratio)
+    eye = model.eye(VariationalAutoencoder, shift, log_ratio)
     many = model.y.repeat(4000, 1, 1, 1)
     elbo = log_density(eye, many).view(4000, 6)
     error = elbo.std(0) / 4000**0.5
@@ -193,7 +194,7 @@ def test_elbo_is_the_log_likelihood_less_the_divergence(shift, log_ratio):
     assert model.kl(shift, log_ratio) == 0 or model.kl(shift, log_ratio) > 10 * error.max()
 
 
-@pytest.mark.parametrize("kind", [VAE, ExpandedAEF])
+@pytest.mark.parametrize("kind", [VariationalAutoencoder, ExpandedAEF])
 @torch.no_grad()
 def test_importance_weights_of_the_exact_posterior_have_no_variance(kind):
     model = Linear()
@@ -203,7 +204,7 @@ def test_importance_weights_of_the_exact_posterior_have_no_variance(kind):
         torch.testing.assert_close(found, model.log_prob(model.y, eye.scale))
 
 
-@pytest.mark.parametrize("kind", [VAE, ExpandedAEF])
+@pytest.mark.parametrize("kind", [VariationalAutoencoder, ExpandedAEF])
 @torch.no_grad()
 def test_importance_estimate_rises_to_the_log_likelihood(kind):
     model = Linear()
@@ -220,7 +221,7 @@ def test_importance_estimate_rises_to_the_log_likelihood(kind):
 @torch.no_grad()
 def test_importance_estimate_does_not_depend_on_the_batch():
     model = Linear()
-    eye = model.eye(VAE, shift=0.1)
+    eye = model.eye(VariationalAutoencoder, shift=0.1)
     found = [
         importance_log_prob(eye, model.y, log_prior, 500, width=1.2, batch=batch)
         for batch in (7, 600, 10**6)
@@ -263,7 +264,7 @@ def test_importance_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match="exact already"):
         importance_log_prob(partition("dct", SHAPE, LATENT), y, log_prior, 3)
     with pytest.raises(ValueError, match="samples=0"):
-        importance_log_prob(Linear().eye(VAE), y, log_prior, 0)
+        importance_log_prob(Linear().eye(VariationalAutoencoder), y, log_prior, 0)
 
 
 # -- all eyes ----------------------------------------------------------------------------
@@ -286,7 +287,7 @@ def make_partition(core):
 
 
 EYES = {"dct": make_partition("dct"), "corner": make_partition("corner"),
-        "expanded": ExpandedAEF, "vae": VAE}  # fmt: skip
+        "expanded": ExpandedAEF, "vae": VariationalAutoencoder}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", EYES)

@@ -8,8 +8,8 @@ import torch
 from tiny import shell_basis
 from torch.distributions import Normal
 
-from aef_worldmodel.autoencoders import HALF_LOG_2PI
 from aef_worldmodel.dream import open_loop, psnr
+from aef_worldmodel.eye import HALF_LOG_2PI
 from aef_worldmodel.world_model import State, WorldModel, WorldModelConfig
 
 SHAPE, ACTIONS, SIZE, LENGTH = (3, 16, 16), 2, 3, 7
@@ -130,7 +130,7 @@ def test_dequantisation_noise_is_drawn_anew(name):
 @torch.no_grad()
 def test_loss_is_made_of_the_likelihood(name, monkeypatch):
     """The training loss beside `log_prob`, on one sequence of one episode and without noise."""
-    monkeypatch.setattr("aef_worldmodel.autoencoders.uniform_noise", lambda like: 0.5)
+    monkeypatch.setattr("aef_worldmodel.eye.uniform_noise", lambda like: 0.5)
     model, data = make(name), batch(1)
     data["first"][:] = torch.arange(LENGTH) == 0
     terms = model.loss(data).terms
