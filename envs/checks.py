@@ -98,6 +98,19 @@ def control_range(model) -> Tensor:
     return torch.from_numpy(model.actuator_ctrlrange.T.copy())
 
 
+def checked_choice(action: Tensor, num_envs: int, choices: int) -> None:
+    """Sees that discrete actions are integers (N,) from 0 to choices - 1."""
+    if tuple(action.shape) != (num_envs,) or action.is_floating_point():
+        given = f"{action.dtype} of shape {tuple(action.shape)}"
+        raise ValueError(f"The action is {given}: give integers of shape ({num_envs},).")
+    outside = (action < 0) | (action >= choices)
+    if outside.any():
+        world = int(outside.nonzero()[0])
+        raise ValueError(
+            f"action[{world}] = {int(action[world])} is not within 0 to {choices - 1}."
+        )
+
+
 def checked_action(action: Tensor, shape: tuple[int, ...]) -> None:
     """Sees that an action has the shape (N, A) and is within [-1, 1]."""
     if tuple(action.shape) != shape:

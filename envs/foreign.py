@@ -1,6 +1,8 @@
 """Other people's environments behind the same face: any Gymnasium env with pictures, dm_control."""
 
+import ast
 import functools
+from multiprocessing.connection import wait
 
 import gymnasium as gym
 import numpy as np
@@ -10,67 +12,27 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from envs import reference
-from envs.checks import checked_action, checked_device, image_shape, one_of, positive
+from envs.checks import (
+    checked_action,
+    checked_choice,
+    checked_device,
+    image_shape,
+    one_of,
+    positive,
+)
+from envs.pictures import Pictures
 from envs.suite import make_task
 
-
-class Pictures(gym.Wrapper):
-    """One environment as the batch wants it: pictures (3, H, W), actions in [-1, 1], repeated.
-
-    The picture is the observation if that is one, uint8 (H, W, 3), and what `render` gives if not;
-    it is resized by averaging areas.
-
-    Args:
-        env: with a continuous action space.
-        size: (H, W) in pixels.
-        action_repeat: steps a decision lasts; their rewards are summed.
-
-    Raises:
-        ValueError: actions that are not a bounded box, or no pictures.
-    """
-
-    def __init__(self, env: gym.Env, size: tuple[int, int], action_repeat: int):
-        super().__init__(env)
-        actions, shown = env.action_space, env.observation_space
-        if not isinstance(actions, gym.spaces.Box) or not actions.is_bounded():
-            raise ValueError(f"Its actions are {actions}: only a bounded Box can be scaled.")
-        self._seen = shown.dtype == np.uint8 and len(shown.shape) == 3 and shown.shape[-1] == 3
-        if not self._seen and env.render_mode != "rgb_array":
-            raise ValueError(f"It shows {shown} and cannot render: give one with pictures.")
-        self._size, self._repeat = size, action_repeat
-        self._low, self._high = actions.low, actions.high
-        self.action_space = gym.spaces.Box(-1.0, 1.0, actions.shape, dtype=np.float32)
-        self.observation_space = gym.spaces.Box(0, 255, (3, *size), dtype=np.uint8)
-
-    def reset(self, **options):
-        """A new episode's first picture."""
-        obs, info = self.env.reset(**options)
-        return self._picture(obs), info
-
-    def step(self, action):
-        """One decision; it ends early where the episode does."""
-        action = self._low + (np.asarray(action) + 1) / 2 * (self._high - self._low)
-        total = 0.0
-        for _ in range(self._repeat):
-            obs, reward, terminated, truncated, info = self.env.step(action.astype(self._low.dtype))
-            total += float(reward)
-            if terminated or truncated:
-                break
-        return self._picture(obs), total, terminated, truncated, info
-
-    def _picture(self, obs) -> np.ndarray:
-        image = np.ascontiguousarray(obs if self._seen else self.env.render())
-        image = torch.from_numpy(image).permute(2, 0, 1)[None].float()  # (1, 3, H', W')
-        image = torch.nn.functional.interpolate(image, self._size, mode="area")
-        return image[0].round().byte().numpy()
+SECONDS_TO_DIE = 5.0  # from a worker's pipe's end to its own, at most
+DEATHS = (EOFError, BrokenPipeError, ConnectionResetError)  # of a worker, as its pipe shows them
 
 
 class DmControl(gym.Env):
-    """dm_control's own environment with its own OpenGL pictures.
+    """dm_control's own environment: its state observed, its OpenGL pictures rendered.
 
     Args:
         task: one of `envs.tasks()`.
-        size: (H, W) in pixels.
+        size: (H, W) of the pictures.
 
     Raises:
         ValueError: there is no OpenGL to draw with.
@@ -85,7 +47,9 @@ class DmControl(gym.Env):
         self.action_space = gym.spaces.Box(
             bounds.minimum.astype(np.float32), bounds.maximum.astype(np.float32)
         )
-        self.observation_space = gym.spaces.Box(0, 255, (*size, 3), dtype=np.uint8)
+        state = self._env.observation_spec().values()
+        count = int(sum(np.prod(part.shape) for part in state))
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (count,), dtype=np.float64)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         """A new episode; with a seed, that seed's first."""
@@ -93,12 +57,14 @@ class DmControl(gym.Env):
         if seed is not None:
             self._env.task.random.seed(seed)
         self._env.reset()
-        return self.render(), {}
+        return reference.observation(self._env), {}
 
     def step(self, action):
         """One control step."""
         step = self._env.step(np.asarray(action, np.float64))
-        return self.render(), step.reward, False, step.last(), {}
+        terminated = step.last() and step.discount == 0
+        truncated = step.last() and not terminated
+        return reference.observation(self._env), step.reward, terminated, truncated, {}
 
     def render(self) -> np.ndarray:
         """The picture now, uint8 (H, W, 3)."""
@@ -115,7 +81,9 @@ class ForeignEnv(VectorEnv):
     """N copies of one environment, stepped by Gymnasium's own vector envs, as torch tensors.
 
     The face is that of `BatchedEnv` under "same_step" without what needs its physics: `proprio`
-    is (N, 0), `state` raises.
+    is (N, 0), `state` raises. Actions are in [-1, 1] where the environment's are a bounded box;
+    where they are discrete, `single_action_space` is a Discrete that begins at 0, `num_choices`
+    its size, and an action is an integer tensor (N,).
 
     Args:
         make_one: makes one copy, called N times.
@@ -125,7 +93,12 @@ class ForeignEnv(VectorEnv):
         seed: copy i is seeded with seed + i at the first reset.
         image_size: side, or (H, W), of the pictures.
         action_repeat: steps of the environment a decision lasts.
-        processes: step the copies in processes of their own.
+        threads: 1 steps the copies one after the other, more each in a process of its own.
+
+    Raises:
+        ValueError: an argument is out of range, or the environment has no pictures or actions of
+            another kind.
+        RuntimeError: a copy raised, or its process died; the sentence says which and why.
     """
 
     def __init__(
@@ -138,15 +111,18 @@ class ForeignEnv(VectorEnv):
         seed: int = 0,
         image_size: int | tuple[int, int] = 64,
         action_repeat: int = 2,
-        processes: bool = False,
+        threads: int = 1,
     ):
         self.num_envs, self.device = positive("num_envs", num_envs), checked_device(device)
         self.action_repeat = positive("action_repeat", action_repeat)
         self.episode_decisions = -(-frames // action_repeat)
         size = image_shape("image_size", image_size)
-        one = functools.partial(_pictures, make_one, size, action_repeat)
-        vector = AsyncVectorEnv if processes else SyncVectorEnv
-        self._batch = vector([one] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+        vector = AsyncVectorEnv if positive("threads", threads) > 1 else SyncVectorEnv
+        copies = [
+            functools.partial(Pictures, make_one, size, action_repeat, world)
+            for world in range(num_envs)
+        ]
+        self._batch = vector(copies, autoreset_mode=AutoresetMode.SAME_STEP)
         self._seed: int | list[int] | None = seed
         self.single_action_space = self._batch.single_action_space
         self.single_observation_space = self._batch.single_observation_space
@@ -154,6 +130,8 @@ class ForeignEnv(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
         self.proprio_names: list[str] = []
+        single = self.single_action_space
+        self.num_choices = int(single.n) if isinstance(single, gym.spaces.Discrete) else None
 
     def reset(self, *, seed: int | list[int] | None = None, options: dict | None = None):
         """Starts new episodes; the first time with the seed given when made.
@@ -162,20 +140,26 @@ class ForeignEnv(VectorEnv):
             obs (N, 3, H, W) uint8, and an empty info.
         """
         seed, self._seed = self._seed if seed is None else seed, None
-        obs, _ = self._batch.reset(seed=seed, options=options)
+        obs, _ = self._ask("reset", seed=seed, options=options)
         return self._tensor(obs), {}
 
     def step(self, action):
         """One decision in every copy, as `BatchedEnv.step`.
 
+        Args:
+            action: (N, A) in [-1, 1], or integers (N,) below `num_choices`.
+
         Raises:
             ValueError: an action of another shape, not finite or out of bounds.
+            RuntimeError: a copy raised, or its process died.
         """
         action = torch.as_tensor(action)
-        checked_action(action, (self.num_envs, *self.single_action_space.shape))
-        obs, reward, terminated, truncated, info = self._batch.step(
-            action.clamp(-1, 1).cpu().numpy()
-        )
+        if self.num_choices:
+            checked_choice(action, self.num_envs, self.num_choices)
+        else:
+            checked_action(action, (self.num_envs, *self.single_action_space.shape))
+            action = action.clamp(-1, 1)
+        obs, reward, terminated, truncated, info = self._ask("step", action.cpu().numpy())
         obs, out = self._tensor(obs), {}
         if "_final_obs" in info:
             final, ended = obs.clone(), info["_final_obs"]
@@ -207,28 +191,55 @@ class ForeignEnv(VectorEnv):
         """Closes the copies and ends their processes."""
         self._batch.close()
 
+    def _ask(self, method: str, *args, **options):
+        """What the batch answers; a process that died is named."""
+        try:
+            return getattr(self._batch, method)(*args, **options)
+        except DEATHS:
+            workers = self._batch.processes
+            wait([worker.sentinel for worker in workers], SECONDS_TO_DIE)
+            codes = {i: worker.exitcode for i, worker in enumerate(workers)}
+            dead = {i: code for i, code in codes.items() if code is not None}
+            self._batch.close(terminate=True)
+            raise RuntimeError(
+                f"The processes of worlds {list(dead)} died (exit codes {list(dead.values())}; "
+                "-9 is a kill, often for want of memory): make the environment again."
+            ) from None
+
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(array)).to(self.device)
 
 
-def _pictures(make_one, size: tuple[int, int], action_repeat: int) -> gym.Env:
-    return Pictures(make_one(), size, action_repeat)
-
-
 def make_gym(name: str, num_envs: int, **options) -> ForeignEnv:
-    """Copies of the Gymnasium environment `name`, e.g. "CarRacing-v3".
+    """Copies of a Gymnasium environment, e.g. "CarRacing-v3" or "CarRacing-v3?continuous=False".
+
+    Args:
+        name: what Gymnasium calls it; after a "?" follow arguments of its own, joined by "&".
 
     Raises:
         ValueError: Gymnasium does not know it or cannot make it; its episodes have no end.
     """
+    name, _, words = name.partition("?")
+    settings = dict(_setting(word) for word in words.split("&") if word)
     try:
         frames = gym.spec(name).max_episode_steps
         if frames is None:
             raise ValueError(f"The episodes of {name!r} have no end: register it with a limit.")
-        one = functools.partial(gym.make, name, render_mode="rgb_array")
+        one = functools.partial(gym.make, name, render_mode="rgb_array", **settings)
         return ForeignEnv(one, num_envs, frames=frames, **options)
     except gym.error.Error as error:
         raise ValueError(f"Gymnasium cannot make {name!r}: {error}") from None
+
+
+def _setting(word: str) -> tuple[str, object]:
+    """ "continuous=False" as a name and a value: a Python literal, or else a word."""
+    name, equals, value = word.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"{word!r} is no setting of an environment: give name=value after '?'.")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 def make_dm_control(task: str, num_envs: int, **options) -> ForeignEnv:

@@ -72,6 +72,8 @@ class BatchedEnv(VectorEnv):
         ValueError: an argument is out of range; the sentence says which and what to give.
     """
 
+    num_choices: int | None = None  # the actions are continuous: they are not chosen from a list
+
     def __init__(
         self,
         task: Task,

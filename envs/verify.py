@@ -1,14 +1,17 @@
 """Proof against dm_control, task by task: `python -m envs.verify [task ...]`."""
 
+import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import mujoco
 import numpy as np
 import torch
 from scipy.stats import ks_2samp
 
-from envs import reference
+from envs import measured, reference
+from envs.checks import checked_device
 from envs.engine import Engine
 from envs.engine_cpu import CpuEngine
 from envs.model import compile_model
@@ -16,6 +19,7 @@ from envs.suite import make_task, registry
 from envs.suite.task import Draw, Task
 
 TOLERANCE = 1e-9  # of rewards, observations and positions on the C engine
+WARP_TOLERANCE = 1e-4  # of rewards and positions on the warp engine, after one step
 LEVEL = 1e-3  # at which episodes' starts would be called different
 
 
@@ -35,6 +39,10 @@ class Errors:
     proprio: float
     trajectory: float
     reward_range: tuple[float, float]
+
+    def within(self, tolerance: float) -> bool:
+        """Whether none is larger, or not a number."""
+        return all(error <= tolerance for error in (self.reward, self.proprio, self.trajectory))
 
 
 def scripted_actions(steps: int, worlds: int, actuators: int, seed: int) -> np.ndarray:
@@ -102,7 +110,7 @@ def compare_placed(name: str, states: int = 1000) -> Errors:
         reference.paste_state(sim, world, env.physics)
         rewards.append(env.task.get_reward(env.physics))
         difference = np.abs(reference.observation(env) - proprio[world]).max()
-        proprio_error = max(proprio_error, float(difference))
+        proprio_error = float(np.maximum(proprio_error, difference))  # keeps NaN
     reward_error = float(np.abs(task.reward(sim).numpy() - rewards).max())
     return Errors(states, reward_error, proprio_error, 0.0, (min(rewards), max(rewards)))
 
@@ -158,7 +166,7 @@ def compare(name: str, engine=CpuEngine, worlds: int = 5, steps: int = 200, resy
             "proprio": _proprio_error(task, sim, theirs),
             "trajectory": np.abs(sim.qpos.cpu().numpy() - positions).max(),
         }
-        worst = {k: max(worst[k], float(found[k])) for k in worst}
+        worst = {k: float(np.maximum(worst[k], found[k])) for k in worst}  # keeps NaN
     return Errors(worlds * steps, **worst, reward_range=(np.min(rewards), np.max(rewards)))
 
 
@@ -203,24 +211,87 @@ def _proprio_error(task: Task, sim: Engine, theirs: list) -> float:
     return float(np.abs(ours - np.stack([reference.observation(env) for env in theirs])).max())
 
 
-def main(names: list[str]) -> int:
-    """Prints the table; returns 1 if a task differs by more than TOLERANCE or starts elsewhere."""
-    print(f"{'task':24s} states  reward   proprio  trajectory  reward range   start p")
-    failed = False
-    for name in names or registry():
-        stepped, placed, p = compare(name), compare_placed(name), start_p_value(name)
-        for errors, start in ((stepped, f"{p:7.4f}"), (placed, "")):
-            worst = max(errors.reward, errors.proprio, errors.trajectory)
-            bad = not worst <= TOLERANCE or p < LEVEL
-            failed |= bad
-            low, high = errors.reward_range
-            print(
-                f"{name if start else '  placed':24s} {errors.states:6d}  {errors.reward:.1e}  "
-                f"{errors.proprio:.1e}  {errors.trajectory:.1e}     {low:.3f}-{high:.3f}    {start}"
-                + ("   DIFFERS" if bad else ""),
-                flush=True,
-            )
-    return int(failed)
+def on_c_engine(name: str) -> list[dict]:
+    """A task's rows on the C engine: stepped beside dm_control with its starts, and placed."""
+    return [
+        row(name, "stepped", compare(name), TOLERANCE, start_p_value(name)),
+        row(name, "placed", compare_placed(name), TOLERANCE),
+    ]
+
+
+def on_warp_engine(name: str, device: str) -> list[dict]:
+    """A task's row on the warp engine: one step from each of dm_control's states.
+
+    Observations are not judged, only shown: forces in single precision differ by more.
+    """
+    from envs.engine_warp import WarpEngine  # takes a while to import: only when asked for
+
+    task = make_task(name)
+    if "warp" not in task.engines:
+        return []
+
+    def engine(model: mujoco.MjModel, worlds: int) -> Engine:
+        return WarpEngine(model, worlds, device, task.needs_contacts, task.needs_rows)
+
+    errors = compare(name, engine, worlds=2, steps=15, resync=True)
+    judged = replace(errors, proprio=0.0)
+    return [
+        row(name, "one step", errors, WARP_TOLERANCE) | {"agrees": judged.within(WARP_TOLERANCE)}
+    ]
+
+
+def row(name: str, how: str, errors: Errors, tolerance: float, start_p: float | None = None):
+    """A row of the table: what was compared how, the largest differences, and whether they pass."""
+    return {
+        "task": name,
+        "compared": how,
+        "states": errors.states,
+        "reward": errors.reward,
+        "observation": errors.proprio,
+        "positions": errors.trajectory,
+        "lowest_reward": errors.reward_range[0],
+        "highest_reward": errors.reward_range[1],
+        "start_p": "" if start_p is None else start_p,
+        "agrees": errors.within(tolerance) and (start_p is None or start_p > LEVEL),
+    }
+
+
+def line(found: dict) -> str:
+    """A row as it is printed."""
+    errors = "  ".join(f"{found[k]:.1e}" for k in ("reward", "observation", "positions"))
+    p = f"{found['start_p']:.4f}" if found["start_p"] != "" else ""
+    rewards = f"{found['lowest_reward']:.3f}-{found['highest_reward']:.3f}"
+    verdict = "" if found["agrees"] else "   DIFFERS"
+    named = f"{found['task']:25s} {found['compared']:9s} {found['states']:5d}"
+    return f"{named}   {errors}   {rewards}   {p}{verdict}"
+
+
+def main(words: list[str]) -> int:
+    """Prints the table; returns 1 if a task differs by more than allowed or starts elsewhere."""
+    parser = argparse.ArgumentParser(prog="python -m envs.verify", description=__doc__)
+    parser.add_argument("tasks", nargs="*", metavar="task", help="all if none is named")
+    parser.add_argument("--engine", choices=("c", "warp"), default="c")
+    parser.add_argument("--device", default="cpu", help="of the warp engine: cpu or cuda")
+    parser.add_argument("--out", type=Path, help="CSV to keep the table in")
+    options = parser.parse_args(words)
+    checked_device(options.device)
+    print(f"{'task':25s} compared states   reward   observed positions rewards       start p")
+    rows = []
+    for name in options.tasks or registry():
+        if options.engine == "c":
+            new = on_c_engine(name)
+        else:
+            new = on_warp_engine(name, options.device)
+            if not new:
+                print(f"{name:25s} is not carried by the warp engine")
+        print(*map(line, new), sep="\n", flush=True)
+        rows += new
+    if options.out:
+        command = " ".join(["python -m envs.verify", *options.tasks])
+        if options.engine == "warp":
+            command += f" --engine warp --device {options.device}"
+        measured.write(options.out, rows, command, options.device)
+    return int(not all(found["agrees"] for found in rows))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """Our pictures beside dm_control's OpenGL ones.
 
-Run: MUJOCO_GL=osmesa python -m envs.verify_pictures [task ...] [--save DIR]
+Run: MUJOCO_GL=osmesa python -m envs.verify_pictures [task ...] [--save DIR] [--out CSV]
 """
 
+import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from envs import reference
+from envs import measured, reference
 from envs.foreign import DmControl
 from envs.suite import make_task, registry
 from envs.vector import BatchedEnv
@@ -16,8 +18,12 @@ from envs.vector import BatchedEnv
 SIZE = (64, 64)
 
 
-def pairs(name: str, states: int = 4) -> np.ndarray:
+def pairs(name: str, states: int = 4, tendons: bool = True) -> np.ndarray:
     """The same starts of episodes as drawn by the ray tracer and by OpenGL.
+
+    Args:
+        states: how many starts.
+        tendons: let OpenGL draw them; the ray tracer does not.
 
     Returns:
         uint8 (states, 2, H, W, 3), ours first.
@@ -29,6 +35,8 @@ def pairs(name: str, states: int = 4) -> np.ndarray:
     ours, _ = env.reset(seed=0)
     theirs = DmControl(name, SIZE)
     theirs.reset(seed=0)  # also sets what a task changes in the model
+    if not tendons:
+        theirs._env.physics.model.tendon_rgba[:, 3] = 0.0
     drawn = []
     for world in range(states):
         reference.paste_state(env.sim, world, theirs._env.physics)
@@ -37,29 +45,44 @@ def pairs(name: str, states: int = 4) -> np.ndarray:
     return np.stack([ours.transpose(0, 2, 3, 1), drawn], 1)
 
 
-def difference(pictures: np.ndarray) -> float:
-    """Mean absolute difference of ours from theirs, in levels of 255."""
-    return float(np.abs(pictures[:, 0].astype(float) - pictures[:, 1]).mean())
+def row(name: str, pictures: np.ndarray) -> dict:
+    """A row of the table: the mean difference, and its largest over the pixels' means."""
+    apart = np.abs(pictures[:, 0].astype(float) - pictures[:, 1]).mean((0, 3))  # (H, W)
+    return {
+        "task": name,
+        "difference": float(apart.mean()),
+        "largest_of_a_pixel": float(apart.max()),
+    }
 
 
-def main(names: list[str]) -> None:
-    """Prints every task's mean difference; "--save DIR" also writes the pairs as PNG."""
-    folder = None
-    if "--save" in names:
-        at = names.index("--save")
-        folder = Path(names[at + 1])
-        folder.mkdir(parents=True, exist_ok=True)
-        names = names[:at] + names[at + 2 :]
+def save(folder: Path, name: str, pictures: np.ndarray) -> None:
+    """Writes the pairs as one PNG, ours above."""
+    folder.mkdir(parents=True, exist_ok=True)
+    states, _, height, width, _ = pictures.shape
+    sheet = pictures.transpose(1, 2, 0, 3, 4).reshape(2 * height, states * width, 3)
+    Image.fromarray(sheet).save(folder / f"{name}.png")
+
+
+def main(words: list[str]) -> None:
+    """Prints every task's mean difference."""
+    parser = argparse.ArgumentParser(prog="python -m envs.verify_pictures")
+    parser.add_argument("tasks", nargs="*", metavar="task", help="all if none is named")
+    parser.add_argument("--no-tendons", action="store_true", help="leave them out of OpenGL's too")
+    parser.add_argument("--save", type=Path, metavar="DIR", help="where to write the pairs as PNG")
+    parser.add_argument("--out", type=Path, help="CSV to keep the table in")
+    options = parser.parse_args(words)
     print("task                      mean difference of 255")
-    for name in names or registry():
-        pictures = pairs(name)
-        print(f"{name:25s} {difference(pictures):6.2f}", flush=True)
-        if folder:
-            from PIL import Image
-
-            states, _, height, width, _ = pictures.shape
-            sheet = pictures.transpose(1, 2, 0, 3, 4).reshape(2 * height, states * width, 3)
-            Image.fromarray(sheet).save(folder / f"{name}.png")
+    rows = []
+    for name in options.tasks or registry():
+        pictures = pairs(name, tendons=not options.no_tendons)
+        rows.append(row(name, pictures))
+        print(f"{name:25s} {rows[-1]['difference']:6.2f}", flush=True)
+        if options.save:
+            save(options.save, name, pictures)
+    if options.out:
+        words = ["python -m envs.verify_pictures", *options.tasks]
+        words += ["--no-tendons"] * options.no_tendons
+        measured.write(options.out, rows, " ".join(words))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,9 @@
 """Somebody else's environments behind the same face."""
 
+import functools
+import os
+import signal
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -31,9 +35,41 @@ class Dot(gym.Env):
         return image
 
 
-@pytest.mark.parametrize("processes", [False, True])
-def test_any_gymnasium_env(processes):
-    env = ForeignEnv(Dot, 3, frames=5, image_size=16, action_repeat=2, seed=1, processes=processes)
+class Fork(gym.Env):
+    """Left or right, counted from 1; the picture is the observation, and its left third is red."""
+
+    action_space = gym.spaces.Discrete(2, start=1)
+    observation_space = gym.spaces.Box(0, 255, (9, 12, 3), np.uint8)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        image = np.zeros((9, 12, 3), np.uint8)
+        image[:, :4, 0] = 240
+        return image, {}
+
+    def step(self, action):
+        assert type(action) is int and action in (1, 2)
+        return self.reset()[0], float(action), action == 2, False, {}
+
+
+class Faulty(Dot):
+    """Raises, or ends its process, when it is told to go as far as it can."""
+
+    def __init__(self, kill=False):
+        self.kill = kill
+
+    def step(self, action):
+        if action[0] == 4.0 and self.kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if action[0] == 4.0:
+            raise OSError("the road ends here")
+        return super().step(action)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_any_gymnasium_env(threads):
+    env = ForeignEnv(Dot, 3, frames=5, image_size=16, action_repeat=2, seed=1, threads=threads)
+    assert env.num_choices is None
     first, _ = env.reset()
     assert first.shape == (3, 3, 16, 16) and first.dtype == torch.uint8
     assert env.episode_decisions == 3 and env.single_action_space.shape == (1,)
@@ -50,6 +86,61 @@ def test_any_gymnasium_env(processes):
     env.close()
 
 
+def test_discrete_actions_are_counted_from_nought():
+    env = ForeignEnv(Fork, 2, frames=5, image_size=(6, 8), action_repeat=1)
+    assert env.single_action_space == gym.spaces.Discrete(2) and env.num_choices == 2
+    assert env.action_space.shape == (2,)
+    env.reset()
+    obs, reward, terminated, *_ = env.step(torch.tensor([0, 1]))
+    assert reward.tolist() == [1.0, 2.0] and terminated.tolist() == [False, True]
+    # the edge between red and black lies two thirds inside the third of eight columns
+    assert obs[0, 0, 0].tolist() == [240, 240, 160, 0, 0, 0, 0, 0]
+    with pytest.raises(ValueError, match=r"action\[1\] = 2 is not within 0 to 1"):
+        env.step(torch.tensor([0, 2]))
+    with pytest.raises(ValueError, match=r"give integers of shape \(2,\)"):
+        env.step(torch.zeros(2))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.filterwarnings("ignore")
+def test_an_environment_that_raises_is_named(threads):
+    env = ForeignEnv(Faulty, 2, frames=5, threads=threads)
+    env.reset()
+    with pytest.raises(RuntimeError, match="of world 1 raised OSError: the road ends here"):
+        env.step(torch.tensor([[0.0], [1.0]]))
+
+
+@pytest.mark.filterwarnings("ignore:.*Calling `close`.*")
+def test_a_process_that_dies_is_named():
+    env = ForeignEnv(functools.partial(Faulty, kill=True), 2, frames=5, threads=2)
+    env.reset()
+    with pytest.raises(RuntimeError, match=r"processes of worlds \[1\] died \(exit codes \[-9\]"):
+        env.step(torch.tensor([[0.0], [1.0]]))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_car_racing():
+    pytest.importorskip("Box2D", reason="needs Box2D: pip install 'aef-worldmodel[box2d]'")
+    env = envs.make("gym:CarRacing-v3", 2, action_repeat=4)
+    first, _ = env.reset()
+    assert first.shape == (2, 3, 64, 64) and first.float().std() > 10
+    assert env.single_action_space.shape == (3,) and env.episode_decisions == 250
+    coast, gas = torch.tensor([0.0, -1.0, -1.0]), torch.tensor([0.0, 1.0, -1.0])
+    for _ in range(15):  # the first second zooms in; then whoever has gas moves
+        obs, *_ = env.step(torch.stack([coast, gas]))
+    later, reward, *_ = env.step(torch.stack([coast, gas]))
+    moved = (later.float() - obs.float()).abs().mean((1, 2, 3))
+    assert moved[1] > 3 * moved[0] and torch.isfinite(reward).all()
+    env.close()
+    choosing = envs.make("gym:CarRacing-v3?continuous=False", 1, image_size=32)
+    assert choosing.num_choices == 5 and choosing.reset()[0].shape == (1, 3, 32, 32)
+    choosing.close()
+
+
+class Unbounded(Dot):
+    action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+
+
 def test_what_it_cannot_do_it_says():
     env = ForeignEnv(Dot, 2, frames=5)
     env.reset()
@@ -60,8 +151,10 @@ def test_what_it_cannot_do_it_says():
     with pytest.raises(ValueError, match="cannot be saved"):
         env.state()
     assert env.proprio().shape == (2, 0) and env.faults() == {}
-    with pytest.raises(ValueError, match="only a bounded Box"):
-        envs.make("gym:CartPole-v1")
+    with pytest.raises(ValueError, match="only Discrete and a bounded Box"):
+        ForeignEnv(Unbounded, 1, frames=5)
+    with pytest.raises(ValueError, match="'fast' is no setting"):
+        envs.make("gym:CartPole-v1?fast")
     with pytest.raises(ValueError, match="Gymnasium cannot make 'NoSuchEnv-v0'"):
         envs.make("gym:NoSuchEnv-v0")
     with pytest.raises(ValueError, match="backend='unity' is not known"):

@@ -1,5 +1,4 @@
 """What the stacker and the manipulator share: an arm with a two-fingered hand in the plane."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
 
 import math
 

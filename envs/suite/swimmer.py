@@ -72,7 +72,7 @@ class Swimmer(Task):
 
 
 def _add_link(spec: mujoco.MjSpec, parent, i: int, limit: float):
-    """Hangs link `i` on `parent`, with its motor and sensors; its hinge turns by `limit` degrees."""
+    """Hangs link `i` on `parent`, with motor and sensors; its hinge turns by `limit` degrees."""
     swimmer, joint, site = spec.find_default("swimmer"), f"joint_{i}", f"site_{i}"
     body = parent.add_body(name=f"segment_{i}", pos=[0, 0.1, 0], childclass="swimmer")
     for kind in ("visual", "inertial"):
