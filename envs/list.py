@@ -23,13 +23,13 @@ def row(name: str) -> str:
     camera = model.camera(task.camera).name
     engines = ", ".join(task.engines)
     timing = f"{task.frames:6d} {step:5.1f} ms {substeps:5d}"
-    return f"{name:25s} {actions:6d} {state:6d} {timing}   {camera:11s} {engines}"
+    return f"{name:25s} {actions:6d} {state:6d} {timing}   {camera:13s} {engines}"
 
 
 def main() -> None:
     """Prints the table."""
     warnings.simplefilter("ignore", UserWarning)  # deprecated attributes of the suite's XML
-    print("task                      action  state frames     step  substeps camera     engines")
+    print("task                      action  state frames     step  substeps camera       engines")
     for name in registry():
         print(row(name), flush=True)
 
