@@ -121,6 +121,14 @@ class Autoencoder(nn.Module, abc.ABC):
             return self.mean.new_tensor(self.sigma_floor)
         return self.sigma_floor + F.softplus(self.raw_sigma)
 
+    @torch.no_grad()
+    def set_sigma(self, residual: Tensor) -> None:
+        """Starts a learned sigma_d, alike in all dimensions, at the spread of `residual`
+        (N, C, H, W) in units of y; changes nothing under another variance."""
+        if self.variance == "independent":
+            excess = (residual.square().mean().sqrt() - self.sigma_floor).clamp(min=1e-3)
+            self.raw_sigma.fill_(excess.expm1().log())
+
     def statistics(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Encoder mean and bounded log-scale, float32, each (N, d)."""
         mean, raw = self.encoder(image)

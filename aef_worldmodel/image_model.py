@@ -18,6 +18,7 @@ from aef_worldmodel.flows import Flow
 from aef_worldmodel.importance import importance_log_prob
 
 SAMPLES = 64  # K of `log_prob` where it is a bound
+SIGMA_RATE = 30.0  # of the decoder's learned standard deviation, times the others'
 WIDTHS = (0.1, 0.2, 0.35, 0.6, 1.0, 1.5, 2.0)  # of proposals, that `fit_width` tries
 
 
@@ -55,8 +56,19 @@ class ImageModel(nn.Module):
         return {"expanded": "bound"}.get(self.eye.likelihood, self.eye.likelihood)
 
     def initialise(self, frames: Tensor) -> None:
-        """Lets preprocessing start from images (N, C, H, W) uint8; call it before training."""
+        """Lets preprocessing and the decoder's standard deviation start from images (N, C, H, W)
+        uint8; call it before training."""
         self.eye.set_mean(frames)
+        y = self.eye.preprocess(frames, dequantise=True)
+        self.eye.set_sigma(self.eye.target(y - y.mean(0)))
+
+    def groups(self, rate: float) -> list[dict]:
+        """Parameters for an optimiser: the decoder's standard deviation, which has a long way to
+        go and no network to upset, learns `SIGMA_RATE` times as fast as the rest."""
+        sigma = [p for name, p in self.named_parameters() if name == "eye.raw_sigma"]
+        rest = [p for name, p in self.named_parameters() if name != "eye.raw_sigma"]
+        fast = {"params": sigma, "lr": SIGMA_RATE * rate}
+        return [{"params": rest, "lr": rate}, *([fast] if sigma else [])]
 
     # -- densities -----------------------------------------------------------------------
 
@@ -118,7 +130,7 @@ class ImageModel(nn.Module):
         return 8 - nats / (self.eye.dims * math.log(2))
 
     @torch.no_grad()
-    def fit_width(self, frames: Tensor, samples: int = 16) -> float:
+    def fit_width(self, frames: Tensor, samples: int = 8) -> float:
         """Chooses how wide proposals are by the bound of held-out images, and keeps it for
         `log_prob`. Returns the width, in units of the encoder's own; 1 where no bound is used."""
         if self.likelihood == "bound":

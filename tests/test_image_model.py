@@ -257,22 +257,36 @@ def test_gradients_reach_every_parameter(name, preprocessing):
         assert (tensor.grad.abs().max() > 0) or parameter in unused, parameter
 
 
+@pytest.mark.parametrize("options", [{"core": "dct"}, {"core": "corner"}, {"core": "linear"}])
+def test_the_decoder_starts_with_the_spread_of_what_it_must_explain(options):
+    model, images = build(AEF, options | {"sigma_floor": 0.01}), frames(200)
+    model.initialise(images)
+    y = model.eye.preprocess(images, dequantise=False)
+    spread = model.eye.target(y).square().mean().sqrt()
+    torch.testing.assert_close(model.eye.sigma.mean(), spread, rtol=0.02, atol=0)
+    assert model.eye.sigma.max() - model.eye.sigma.min() < 1e-9
+    sizes = [sum(p.numel() for p in group["params"]) for group in model.groups(1e-3)]
+    assert sum(sizes) == sum(p.numel() for p in model.parameters())
+    assert sizes[1] == model.eye.raw_sigma.numel()
+    assert len(AE((1, 8, 8), 2, width=4, variance="fixed").groups(1.0)) == 1
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_learning_lowers_the_loss(name):
     torch.manual_seed(0)
     shape = (1, 4, 4)
-    data = (frames(64, (1, 1, 4)) // 2).expand(-1, -1, 4, -1).contiguous()  # rows alike
+    data = frames(64, (1, 1, 1)).expand(-1, -1, 4, 4).contiguous()  # one number an image
     model = make_model(name, shape, 2, networks="conv", width=4)
     model.initialise(data)
-    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    optimiser = torch.optim.Adam(model.groups(1e-2))
     losses = []
-    for _ in range(40):
+    for _ in range(60):
         loss = model.loss(data)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0] - 0.5
+    assert losses[-1] < losses[0] - 0.1
 
 
 @pytest.mark.parametrize("name", MODELS)
