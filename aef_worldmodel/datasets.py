@@ -79,13 +79,14 @@ def load_images(spec: str) -> Images:
 
 def split(sets: dict[str, Tensor], source: str, group: Tensor | None = None) -> Images:
     """Images by set -> the three sets. What is missing is taken from "train" or "all", a tenth
-    each, drawn without replacement by a fixed permutation.
+    each, drawn without replacement by a fixed permutation; what is taken apart is shuffled, so
+    that the first images of a set stand for all.
 
     Args:
         sets: images (N, C, H, W) uint8 by set: "all", or "train" with or without the others.
         source: what was read, in words.
         group: of "all", numbers (N,) of what must not be torn apart (an episode's frames): the
-            last groups are held out and nothing is shuffled.
+            last groups are held out.
 
     Raises:
         UserError: too few images, or sets of different shapes.
@@ -108,7 +109,8 @@ def split(sets: dict[str, Tensor], source: str, group: Tensor | None = None) -> 
         if group is None:
             sets[part] = rest[order[low:high]]
         else:
-            sets[part] = rest[(group >= low) & (group < high)]
+            images = rest[(group >= low) & (group < high)]
+            sets[part] = images[_shuffled(len(images))]
     return Images(**sets, source=_described(source, sets))
 
 
@@ -151,12 +153,9 @@ def _frames(rest: str) -> Images:
         raise UserError(f"frames:{rest} is not built in: give one of {', '.join(FRAMES)}, or "
                         f"env:{rest} to draw some")  # fmt: skip
     tasks = (rest,) if rest else FRAMES
-    parts = [split({"all": unfold_worlds(_builtin(f"{task}.png"))}, task, WORLD) for task in tasks]
-    sets = {
-        name: torch.cat([getattr(part, name) for part in parts])
-        for name in ("train", "validation", "test")
-    }
-    return split(sets, f"frames of {', '.join(tasks)}, between worlds")
+    frames = torch.cat([unfold_worlds(_builtin(f"{task}.png")) for task in tasks])
+    world = WORLD.repeat(len(tasks))  # (N,): the same worlds of every task are held out
+    return split({"all": frames}, f"frames of {', '.join(tasks)}, between worlds", world)
 
 
 WORLD = torch.arange(40).repeat_interleave(25)  # (1000,): the world of a built-in frame

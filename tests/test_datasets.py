@@ -59,9 +59,19 @@ def test_frames():
     images = load_images("frames")
     assert images.shape == (3, 64, 64)
     assert [len(images.train), len(images.validation), len(images.test)] == [2400, 300, 300]
-    one = load_images(f"frames:{FRAMES[1]}")
-    assert torch.equal(one.train, images.train[800:1600])
-    assert torch.equal(one.test, images.test[100:200])
+    for task in FRAMES:
+        one = load_images(f"frames:{task}")
+        for name, count in (("train", 800), ("validation", 100), ("test", 100)):
+            part = set(map(bytes, getattr(one, name).numpy()))
+            assert len(getattr(one, name)) == count
+            assert part <= set(map(bytes, getattr(images, name).numpy()))
+
+
+def test_the_first_frames_are_of_all_tasks():
+    first = set(map(bytes, load_images("frames").train[:60].numpy()))
+    for task in FRAMES:
+        own = set(map(bytes, load_images(f"frames:{task}").train.numpy()))
+        assert 10 <= len(first & own) <= 30
 
 
 def test_frames_of_a_set_are_distinct_and_lively():
@@ -97,8 +107,7 @@ def test_rendered_frames_repeat_and_are_split_between_worlds():
 
 @pytest.mark.slow
 def test_built_in_frames_are_what_the_renderer_draws():
-    images = load_images("frames:cartpole-swingup")
-    drawn = load_images("env:cartpole-swingup:1000")
+    images, drawn = load_images("frames:cartpole-swingup"), load_images("env:cartpole-swingup:1000")
     assert torch.equal(everything(images), everything(drawn))
 
 
