@@ -22,7 +22,10 @@ class WorldModelConfig:
     """Base channels of encoder and decoder."""
     sigma_floor: float = 0.1
     """Least decoder standard deviation, in units of 64 grey levels."""
-    prior_floor: float = 0.1
+    pixel_weight: float = 0.004
+    """Weight of one nat of pixels against one nat of volume and prior; 1 is maximum likelihood,
+    where latents follow single pixels rather than what can be foreseen (docs/agent.md)."""
+    prior_floor: float = 0.03
     """Least standard deviation of the latent's prior."""
     anchor: float = 0.1
     """lambda of the geometric mixture (1 - lambda) log p(z|h) + lambda log N(z; 0, I) that pins

@@ -73,7 +73,8 @@ class WorldModel(Dynamics):
         return State(recurrent, self.eye.encode(frames).latent)
 
     def loss(self, batch: dict[str, Tensor], part: Part = "joint") -> Losses:
-        """Negative exact log-likelihood of a batch of sequences plus the heads' cross-entropies.
+        """Negative log-likelihood of a batch of sequences, exact but for the weight of its pixels
+        (`pixel_weight`; docs/mathematics.md), plus the heads' cross-entropies.
 
         Args:
             batch: frame (B, T, C, H, W) uint8, action (B, T, A), reward (B, T), first and
@@ -112,13 +113,14 @@ class WorldModel(Dynamics):
         return Losses(total, State(recurrent.detach(), latents.detach()), detached)
 
     def _image_terms(self, code: Code, part: Part) -> tuple[Tensor, dict[str, Tensor]]:
-        """Pixels (on a random subset of the frames) plus volume, nats a frame."""
+        """Weighted pixels (on a random subset of the frames) plus volume, nats a frame."""
         if part == "dynamics":
             return code.volume.new_zeros(()), {}
         count, device = len(code.latent), code.latent.device
         chosen = torch.randperm(count, device=device)[: self.config.decoded_frames]
         pixels, volume = self.eye.pixels(code, chosen).mean(), code.volume.mean()
-        return pixels + volume, {"pixels": pixels, "volume": volume, "sigma": self.eye.sigma.mean()}
+        terms = {"pixels": pixels, "volume": volume, "sigma": self.eye.sigma.mean()}
+        return self.config.pixel_weight * pixels + volume, terms
 
     def _head_losses(self, state: State, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Cross-entropies of reward and continuation, nats a row."""

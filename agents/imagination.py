@@ -24,11 +24,11 @@ from aef_worldmodel.networks import mlp
 class ImaginationConfig:
     """Actor-critic in imagination."""
 
-    horizon: int = 12
+    horizon: int = 15
     """Imagined decisions."""
-    starts: int = 192
+    starts: int = 128
     """Replayed states an update imagines from."""
-    discount: float = 0.98
+    discount: float = 0.99
     """gamma, a decision."""
     trace: float = 0.95
     """lambda of the returns."""

@@ -115,7 +115,7 @@ class Point(Dynamics):
     def step(self, state, action):
         return state.latent + 0.5 * action
 
-    def prior(self, recurrent):
+    def prior(self, recurrent, previous):
         return recurrent, torch.full_like(recurrent, 0.02)
 
     def reward(self, state):

@@ -139,8 +139,25 @@ def test_loss_is_made_of_the_likelihood(name, monkeypatch):
     state = model.follow(data["frame"], data["action"])
     anchor = -0.5 * state.latent.square().sum(-1).mean() - CONFIG.latent_dim * HALF_LOG_2PI
     video = terms["log_prob"] + CONFIG.anchor * (anchor - terms["prior"])
+    video -= (1 - CONFIG.pixel_weight) * terms["pixels"]
     total = -CONFIG.likelihood_scale * video + terms["reward_loss"] + terms["continue_loss"]
     torch.testing.assert_close(terms["loss"], total, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", EYES)
+def test_weighing_pixels_is_blunting_the_decoder(name, monkeypatch):
+    """Weight 1/4 teaches encoder, decoder and dynamics what twice the decoder's sigma does."""
+    monkeypatch.setattr("aef_worldmodel.eye.uniform_noise", lambda like: 0.5)
+    gradients = []
+    for weight, sigma in ((0.25, 0.4), (1.0, 0.8)):
+        model = make(name, pixel_weight=weight)
+        raw = math.log(math.expm1(sigma - CONFIG.sigma_floor))
+        model.eye.raw_sigma.data.fill_(raw)
+        torch.manual_seed(3)
+        model.loss(batch()).total.backward()
+        gradients.append({k: p.grad for k, p in model.named_parameters() if "raw_sigma" not in k})
+    for key, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][key], rtol=1e-4, atol=1e-5, msg=key)
 
 
 @torch.no_grad()
