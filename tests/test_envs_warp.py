@@ -62,3 +62,19 @@ def test_overflow_is_counted_not_silent():
     assert faults["contact_overflow"].any() or faults["constraint_overflow"].any()
     engine.qvel[0] = torch.nan
     assert engine.faulty()["non_finite"].tolist() == [True, False]
+
+
+def test_looks_vary_and_resume():
+    """Colours, lights and cameras of each world, on the engine a GPU uses."""
+    options = {"engine": "warp", "image_size": 16}
+    usual = envs.make("cheetah-run", 3, **options).reset(seed=0)[0]
+    for amount in ({"colours": 0.4}, {"light": 0.8}, {"camera": 0.5}):
+        env = envs.make("cheetah-run", 3, randomization=envs.Randomization(**amount), **options)
+        change = env.reset(seed=0)[0].float() - usual.float()  # (N, 3, H, W)
+        assert (change.abs().mean((1, 2, 3)) > 0.1).all(), f"{amount} changes nothing"
+        assert not torch.equal(change[0], change[1]), f"{amount}: the worlds look alike"
+        state, action = env.state(), torch.ones(3, 6)
+        expected = env.step(action)[0]
+        env.reset(seed=9)
+        env.set_state(state)
+        assert torch.equal(env.step(action)[0], expected)
