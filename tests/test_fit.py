@@ -149,7 +149,7 @@ def test_ctrl_c_saves_and_the_run_can_be_continued(data, tmp_path):
             process.send_signal(signal.SIGINT)
             break
     rest = process.stdout.read()
-    assert process.wait(60) == 130 and "continue: python -m aef_worldmodel.fit resume=" in rest
+    assert process.wait(600) == 130 and "continue: python -m aef_worldmodel.fit resume=" in rest
     done = read_metrics(tmp_path / "run/metrics.csv")[-1]["updates"]
     more = [*command, f"resume={tmp_path / 'run'}", f"updates={int(done) + 40}"]
     assert subprocess.run(more, check=False).returncode == 0
