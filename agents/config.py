@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import omegaconf
 from hydra import compose, initialize_config_dir
@@ -20,11 +20,29 @@ from yaml import YAMLError
 import configs
 from aef_worldmodel.config import WorldModelConfig
 from aef_worldmodel.errors import UserError
+from agents.evolution import EvolutionConfig
 from agents.hardware import HardwareConfig, choose_profile, resolve
 from agents.imagination import ImaginationConfig
-from agents.schema import ConfigError, build, field_docs, hint, leaves, takes, to_dict
+from agents.planner import PlannerConfig
+from agents.sb3 import PpoConfig, SacConfig
+from agents.schema import (
+    ConfigError,
+    build,
+    field_docs,
+    hint,
+    kind_of,
+    leaves,
+    members,
+    takes,
+    to_dict,
+)
+from agents.scripted import RandomConfig, ScriptedConfig
 
 T = TypeVar("T")
+AgentConfig = (
+    ImaginationConfig | PlannerConfig | SacConfig | PpoConfig | EvolutionConfig | RandomConfig
+    | ScriptedConfig
+)  # fmt: skip
 FOLDER = Path(configs.__file__).parent
 
 
@@ -33,7 +51,7 @@ class EnvConfig:
     """What is to be learnt."""
 
     task: str = "cheetah-run"
-    """A task of `envs.tasks()`."""
+    """A task of `envs.tasks()`, or gym: and what Gymnasium calls an environment."""
     action_repeat: int = 2
     """Frames (simulator control steps) a decision lasts."""
     image_size: int = 64
@@ -48,8 +66,8 @@ class TrainConfig:
     """The task."""
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
     """The world model."""
-    agent: ImaginationConfig = field(default_factory=ImaginationConfig)
-    """The actor-critic."""
+    agent: AgentConfig = field(default_factory=ImaginationConfig)
+    """What learns to act (docs/agents.md)."""
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     """The machine."""
     frames: int = 100_000
@@ -57,9 +75,13 @@ class TrainConfig:
     seed: int = 0
     """Seed of networks, exploration, replay and environments."""
     run: str | None = None
-    """Folder of the run; null for runs/<task>-<autoencoder>-<seed>."""
+    """Folder of the run; null for runs/<task>-<autoencoder>-<seed>, or with an agent other
+    than imagination runs/<task>-<agent>-<autoencoder>-<seed>."""
     resume: str | None = None
     """Folder of a run to continue from its last checkpoint, with its settings."""
+    data: str | None = None
+    """Folder of recorded episodes (agents.collect) to learn from, without acting. `frames` then
+    says for how many updates: as many as a run that acts makes in so many frames."""
     prefill: int = 2_000
     """Decisions with random actions before learning, over all worlds."""
     pretrain: int = 150
@@ -93,6 +115,11 @@ class TrainConfig:
                 raise ConfigError(f"{name}={value} must be at least {least.get(name, 1)}")
             if isinstance(value, float) and value <= 0:
                 raise ConfigError(f"{name}={value} must be above 0")
+
+
+def agent_name(kind: type) -> str:
+    """The word after `agent=` for settings of that type."""
+    return kind_of(kind) or "imagination"
 
 
 def load(argv: Sequence[str], kind: type[T] = TrainConfig, root: str = "train") -> T:
@@ -151,12 +178,16 @@ def usage(kind: type, root: str) -> str:
 
 
 def _key_lines(config: Any, path: str) -> list[str]:
-    lines = []
+    lines, types = [], get_type_hints(type(config))
     for name, text in field_docs(type(config)).items():
-        value, key = getattr(config, name), f"{path}{name}"
-        if dataclasses.is_dataclass(value):
+        value, key, kinds = getattr(config, name), f"{path}{name}", members(types[name])
+        if len(kinds) > 1:
+            for kind in kinds:
+                lines.append(f"  with {key}={agent_name(kind)}:")
+                lines += [f"  {line}" for line in _key_lines(kind(), f"{key}.")]
+        elif dataclasses.is_dataclass(value):
             lines += _key_lines(value, f"{key}.")
-        else:
+        elif name != "kind":
             lines.append(f"  {key}={'null' if value is None else value}  {text}")
     return lines
 
@@ -203,14 +234,14 @@ def _group_override(group: str, option: str, groups: dict[str, list[str]]) -> li
         return [f"{group}={option}"]
     if group == "env":  # a task without a file of its own
         _check_task(option)
-        return ["env=default", f"++env.task={option}"]
+        return ["env=default", f"++env.task={_quoted(option)}"]
     raise ConfigError(f"unknown {group}={option}: {hint(option, groups[group])}")
 
 
 def _check_task(task: str) -> None:
     from envs import tasks  # imports simulators: not before it is needed
 
-    if task not in tasks():
+    if task not in tasks() and not task.startswith("gym:"):
         raise ConfigError(f"unknown env={task}: {hint(task, tasks())}")
 
 
@@ -219,8 +250,12 @@ def _override(key: str, value: str, known: dict[str, Any], groups: dict[str, lis
     if key not in known:
         raise ConfigError(f"unknown key {key!r}: {_key_hint(key, known, groups)}")
     if takes(known[key], str) and value != "null":
-        value = "'" + value.replace("'", "\\'") + "'"
+        value = _quoted(value)
     return f"++{key}={value}"
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "\\'") + "'"
 
 
 def _key_hint(key: str, known: dict[str, Any], groups: dict[str, list[str]]) -> str:

@@ -2,22 +2,26 @@
 
 import csv
 import dataclasses
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-import envs
 from aef_worldmodel.errors import UserError
-from aef_worldmodel.persistence import load_latest, load_weights
+from aef_worldmodel.persistence import load_latest
 from aef_worldmodel.video import write_mp4, write_png
 from agents import config as settings
 from agents import entry
 from agents.evaluation import report_dream, run_episodes
 from agents.hardware import HardwareConfig, describe, resolve
 from agents.learner import Learner
-from agents.schema import ConfigError
+from agents.provenance import command, commit, machine
+from agents.results import Results
+from agents.roster import load_weights_of, make_learner, make_policy
+from agents.schema import ConfigError, to_dict
+from agents.worlds import has_choices, make_worlds
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,16 @@ class EvaluateConfig:
 
     run: str | None = None
     """Folder of the run whose last checkpoint plays."""
+    agent: settings.AgentConfig | None = None
+    """What plays: null for the run's own agent; mpc, random and scripted can play any run."""
     episodes: int = 10
     """Episodes, run as one batch."""
     seed: int = 2_000_000
     """Seed of the worlds; training and its evaluations use others."""
     out: str | None = None
-    """Folder for returns.csv, film and strip; null for RUN/evaluation."""
+    """Folder for returns.csv, film and strip; null for RUN/evaluation, or RUN/evaluation-AGENT."""
+    table: str | None = None
+    """A CSV that gets one row with the mean return and where it comes from; null for none."""
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     """The machine to play on."""
 
@@ -48,11 +56,11 @@ def load_learner(run: Path, hardware: HardwareConfig) -> tuple[Learner, settings
     found = load_latest(run / "checkpoints")
     for sentence in found.skipped:
         print(sentence)
-    size = config.env.image_size
-    actions = envs.make(config.env.task, obs="proprio").single_action_space.shape[0]
-    learner = Learner(config, (3, size, size), actions)
-    load_weights(learner.model, found.state["learner"]["model"], found.path)
-    load_weights(learner.agent, found.state["learner"]["agent"], found.path)
+    size, model = config.env.image_size, found.state["learner"]["model"]
+    actions = model["cell.input.0.weight"].shape[1] - config.world_model.latent_dim
+    discrete = found.meta.get("discrete", False)
+    learner = make_learner(config, (3, size, size), actions, discrete)
+    load_weights_of(learner, found)
     return learner, config
 
 
@@ -65,28 +73,55 @@ def main(argv: Sequence[str]) -> int:
     torch.set_num_threads(hardware.threads)
     torch.manual_seed(asked.seed)
     learner, config = load_learner(Path(asked.run), hardware)
-    env = envs.make(
-        config.env.task, asked.episodes, device=hardware.device, seed=asked.seed,
-        image_size=config.env.image_size, action_repeat=config.env.action_repeat,
-        threads=hardware.threads,
-    )  # fmt: skip
+    env = make_worlds(config.env, asked.episodes, hardware, asked.seed)
+    policy = make_policy(asked.agent or config.agent, learner, False, has_choices(env))
     print(describe(hardware))
-    episodes = run_episodes(learner, env, asked.seed)
+    begin = time.monotonic()
+    episodes = run_episodes(learner, policy, env, asked.seed)
+    seconds = time.monotonic() - begin
     report = report_dream(learner, episodes)
-    out = Path(asked.out or Path(asked.run) / "evaluation")
+    own = f"evaluation-{settings.agent_name(type(asked.agent))}" if asked.agent else "evaluation"
+    out = Path(asked.out or Path(asked.run) / own)
     write_mp4(out / "dream.mp4", report.film)
     write_png(out / "dream.png", report.strip)
-    with open(out / "returns.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["episode", "seed", "return"])
-        for i, value in enumerate(episodes.returns.tolist()):
-            writer.writerow([i, asked.seed + i, f"{value:.2f}"])
+    write_returns(out / "returns.csv", episodes.returns.tolist(), asked.seed)
     mean, std = episodes.returns.mean().item(), episodes.returns.std().item()
     print(f"{config.env.task}: return {mean:.1f} +- {std:.1f} over {asked.episodes} episodes")
     for name, value in report.scores.items():
         print(f"  {name} {value:.1f} dB")
     print(f"written to {out}: returns.csv, dream.mp4, dream.png")
+    if asked.table:
+        pace = asked.episodes * env.episode_decisions / seconds
+        results = {"return": mean, "std": std, "decisions_per_s": pace}
+        add_row(asked, config, argv, results)
     return 0
+
+
+def write_returns(path: Path, returns: list[float], seed: int) -> None:
+    """One row an episode."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["episode", "seed", "return"])
+        for i, value in enumerate(returns):
+            writer.writerow([i, seed + i, f"{value:.2f}"])
+
+
+def add_row(
+    asked: EvaluateConfig, config: settings.TrainConfig, argv: Sequence[str], results: dict
+) -> None:
+    """Adds what was measured to the table asked for, once."""
+    agent, run = asked.agent or config.agent, Path(asked.run)
+    changed = {k: v for k, v in to_dict(agent).items() if v != to_dict(type(agent)()).get(k)}
+    key = {
+        "task": config.env.task, "run": run.name, "frames": load_latest(run / "checkpoints").step,
+        "agent": settings.agent_name(type(agent)),
+        "settings": " ".join(f"{k}={v}" for k, v in changed.items()),
+        "episodes": asked.episodes, "seed": asked.seed,
+    }  # fmt: skip
+    table = Results(asked.table, key)
+    if table.find(key) is None:
+        origin = {"commit": commit(), "hardware": machine(resolve(asked.hardware))}
+        table.add(key | results | origin | {"command": command("agents.evaluate", argv)})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Evaluation: episodes of the deterministic policy run as one batch, and what the model saw."""
+"""Evaluation: episodes of a policy run as one batch, and what the model saw."""
 
 from typing import NamedTuple
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from aef_worldmodel.dream import open_loop, psnr
 from aef_worldmodel.video import film, strip
+from agents.policy import Policy
 
 CONTEXT, LENGTH = 5, 60  # frames a film's dream sees, and how many it shows
 FILMED = 4  # worlds whose dreams are scored
@@ -23,8 +24,8 @@ class Episodes(NamedTuple):
 
 
 @torch.no_grad()
-def run_episodes(learner, env, seed: int, filmed: int = FILMED) -> Episodes:
-    """One episode of the deterministic policy in every world of `env`, reset with `seed`."""
+def run_episodes(learner, policy: Policy, env, seed: int, filmed: int = FILMED) -> Episodes:
+    """One episode of the policy in every world of `env`, reset with `seed`."""
     device, count = learner.device, env.num_envs
     frame, _ = env.reset(seed=seed)
     state = learner.model.initial(count)
@@ -35,7 +36,7 @@ def run_episodes(learner, env, seed: int, filmed: int = FILMED) -> Episodes:
     for _ in range(env.episode_decisions):
         with learner.autocast():
             state = learner.model.observe(state, action, frame, first)
-            action = learner.agent.slow_actor.mode(state.features).float()
+            action = policy.act(state, first)
         frames.append(frame[:filmed].cpu())
         actions.append(action[:filmed].cpu())
         proprio.append(env.proprio()[:filmed].cpu())

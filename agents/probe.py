@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 
-import envs
 from agents import config as settings
 from agents import entry, sight
 from agents.evaluate import load_learner
@@ -25,7 +24,9 @@ from agents.progress import duration
 from agents.provenance import command, commit, machine
 from agents.recording import Recording
 from agents.results import Results, table
+from agents.roster import make_policy
 from agents.schema import ConfigError, hint
+from agents.worlds import has_choices, make_worlds
 
 MODELS = {
     "aef": {"autoencoder": "partition", "core": "dct"},
@@ -68,13 +69,10 @@ class ProbeConfig:
 
 def held_out(learner: Learner, config: settings.TrainConfig, asked: ProbeConfig):
     """Fresh episodes to fit probes on and to judge them on, and the names of what was true."""
-    env = envs.make(
-        config.env.task, asked.episodes, device=config.hardware.device,
-        image_size=config.env.image_size, action_repeat=config.env.action_repeat,
-        threads=config.hardware.threads,
-    )  # fmt: skip
+    env = make_worlds(config.env, asked.episodes, config.hardware)
     torch.manual_seed(0)
-    played = run_episodes(learner, env, seed=3_000_000, filmed=asked.episodes)
+    policy = make_policy(learner.config.agent, learner, False, has_choices(env))
+    played = run_episodes(learner, policy, env, seed=3_000_000, filmed=asked.episodes)
     chance = sight.random_episodes(env, seed=4_000_000)
     names = env.proprio_names
     env.close()

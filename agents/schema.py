@@ -28,7 +28,8 @@ def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
 
     Args:
         kind: a dataclass whose fields are bool, int, float, str, Literal, tuples or unions of
-            these, or dataclasses again.
+            these, or dataclasses again. A union of dataclasses holds the one whose default of
+            `kind` the values give; the first where they give none.
         values: field name -> value, nested as the dataclass is.
         path: where this part sits in the whole, for messages ("world_model").
 
@@ -73,8 +74,20 @@ def leaves(kind: type, path: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, hinted in get_type_hints(kind).items():
         here = _join(path, name)
-        found.update(leaves(hinted, here) if is_dataclass(hinted) else {here: hinted})
+        inner = [leaves(member, here) for member in members(hinted)] or [{here: hinted}]
+        for key, value in (pair for part in inner for pair in part.items()):
+            found[key] = Union[found[key], value] if key in found else value  # noqa: UP007
     return found
+
+
+def members(hinted: Any) -> list[type]:
+    """The dataclasses a field of this type may hold; none if it holds plain values."""
+    return [option for option in _options(hinted) if is_dataclass(option)]
+
+
+def kind_of(kind: type) -> str | None:
+    """What its values call a member of a union of dataclasses: the default of its `kind`."""
+    return next((f.default for f in fields(kind) if f.name == "kind"), None)
 
 
 def takes(hinted: Any, kind: type) -> bool:
@@ -94,13 +107,23 @@ def field_docs(kind: type) -> dict[str, str]:
 
 
 def _convert(hinted: Any, value: Any, path: str) -> Any:
-    if is_dataclass(hinted):
-        return build(hinted, value, path)
+    if members(hinted) and not (value is None and takes(hinted, type(None))):
+        return build(_member(members(hinted), value, path), value, path)
     for option in _options(hinted):
         found = _match(option, value, path)
         if found is not MISSING:
             return found
     raise ConfigError(f"{path}={_shown(value)} is wrong: {_expected(hinted, value)}")
+
+
+def _member(kinds: list[type], value: Any, path: str) -> type:
+    """The member of a union that the values are of."""
+    if len(kinds) == 1 or not isinstance(value, Mapping) or "kind" not in value:
+        return kinds[0]
+    known = {kind_of(kind): kind for kind in kinds if kind_of(kind)}
+    if value["kind"] not in known:
+        raise ConfigError(f"{path}.kind={value['kind']} is wrong: {hint(value['kind'], known)}")
+    return known[value["kind"]]
 
 
 def _match(hinted: Any, value: Any, path: str) -> Any:

@@ -1,6 +1,7 @@
 """`python -m agents.train env=cheetah-run`: learns a task from pixels in imagination."""
 
 import json
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,22 +12,26 @@ from filelock import FileLock, Timeout
 from aef_worldmodel.errors import UserError
 from aef_worldmodel.persistence import list_checkpoints
 from agents import entry
-from agents.config import TrainConfig, load, save
+from agents.config import TrainConfig, agent_name, load, save
 from agents.hardware import describe
 from agents.logbook import Logbook
+from agents.offline import OfflineTrainer
 from agents.progress import Progress
 from agents.provenance import commit, machine
 from agents.trainer import Trainer
 
 
 def run_folder(config: TrainConfig) -> Path:
-    """Where the run is kept: `resume`, `run`, or runs/<task>-<autoencoder>-<seed>.
+    """Where the run is kept: `resume`, `run`, or runs/<task>[-<agent>]-<autoencoder>-<seed>.
 
     Raises UserError if a new run would overwrite another.
     """
     if config.resume:
         return Path(config.resume)
-    name = f"{config.env.task}-{config.world_model.autoencoder}-{config.seed}"
+    agent = agent_name(type(config.agent))
+    task = re.sub(r"[^\w.-]+", "-", config.env.task.removeprefix("gym:"))
+    parts = [task, agent, config.world_model.autoencoder, str(config.seed)]
+    name = "-".join(part for part in parts if part != "imagination")
     run = Path(config.run or Path("runs") / name)
     if (run / "config.yaml").exists():
         saved = bool(list_checkpoints(run / "checkpoints"))
@@ -79,7 +84,9 @@ def main(argv: Sequence[str]) -> int:
     run = run_folder(config)
     torch.set_num_threads(max(1, config.hardware.threads // 2))  # the learner runs two sides
     held = lock(run)
-    trainer = Trainer(config, run)
+    trainer = (OfflineTrainer if config.data else Trainer)(config, run)
+    if trainer.learner.pool is None:
+        torch.set_num_threads(config.hardware.threads)  # it runs one
     found = trainer.restore() if config.resume else None
     save(run / "config.yaml", config)
     if not found:

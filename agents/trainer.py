@@ -9,13 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-import envs
 from aef_worldmodel.persistence import Checkpoint, load_latest, save_checkpoint
 from aef_worldmodel.replay import Replay
 from agents.config import TrainConfig
 from agents.evaluation import report_dream, run_episodes
-from agents.learner import Learner, NonFinite
+from agents.learner import NonFinite
 from agents.logbook import Logbook
+from agents.policy import choose
+from agents.roster import make_learner, make_policy
+from agents.worlds import has_choices, make_worlds, state_of
 
 EVAL_SEED = 1_000_000  # evaluation worlds start where training worlds never do
 LOG_EVERY = 100  # updates between rows of metrics.csv
@@ -30,6 +32,8 @@ class Trainer:
         run: its folder.
     """
 
+    counted = COUNTERS
+
     def __init__(self, config: TrainConfig, run: Path):
         self.config, self.run = config, run
         torch.manual_seed(config.seed)
@@ -38,7 +42,9 @@ class Trainer:
         count, device = self.env.num_envs, torch.device(config.hardware.device)
         shape = self.env.single_observation_space.shape
         actions = self.env.single_action_space.shape[0]
-        self.learner = Learner(config, shape, actions)
+        self.discrete = has_choices(self.env)
+        self.learner = make_learner(config, shape, actions, self.discrete)
+        self.policy = make_policy(config.agent, self.learner, True, self.discrete)
         self.replay = self._make_replay(shape, actions)
         self.frame, _ = self.env.reset()
         self.state = self.learner.model.initial(count)
@@ -52,28 +58,26 @@ class Trainer:
         self.stopping = False  # set it to end after the current step, with a checkpoint
 
     def _make_env(self, num_envs: int, seed: int):
-        c = self.config
-        return envs.make(
-            c.env.task, num_envs, device=c.hardware.device, seed=seed,
-            image_size=c.env.image_size, action_repeat=c.env.action_repeat,
-            threads=c.hardware.threads,
-        )  # fmt: skip
+        return make_worlds(self.config.env, num_envs, self.config.hardware, seed)
 
-    def _make_replay(self, shape: tuple[int, ...], actions: int) -> Replay:
-        c, count = self.config, self.env.num_envs
-        fields = {
+    def _fields(self, shape: tuple[int, ...], actions: int) -> dict:
+        """What a row of the replay holds."""
+        return {
             "frame": (shape, torch.uint8),
             "action": ((actions,), torch.float32),
             "reward": ((), torch.float32),
             "first": ((), torch.bool),
             "terminal": ((), torch.bool),
-            "recurrent": ((c.world_model.recurrent_dim,), torch.float16),
+            "recurrent": ((self.config.world_model.recurrent_dim,), torch.float16),
         }
+
+    def _make_replay(self, shape: tuple[int, ...], actions: int) -> Replay:
+        c, count = self.config, self.env.num_envs
         rows = c.frames // c.env.action_repeat
         rows += count * (2 + rows // count // self.env.episode_decisions)  # each episode's last
         between = 2 * c.checkpoint_every // (c.env.action_repeat * count) + 2
         return Replay(
-            self.run, fields, count, min(c.replay_rows, rows), slack=between,
+            self.run, self._fields(shape, actions), count, min(c.replay_rows, rows), slack=between,
             storage=c.hardware.replay, mutable=("recurrent",),
         )  # fmt: skip
 
@@ -95,12 +99,13 @@ class Trainer:
     def decide(self) -> Tensor:
         """Filters the current frame and draws an action (N, A); correlated noise at first."""
         with self.learner.autocast():
-            model, agent = self.learner.model, self.learner.agent
+            model = self.learner.model
             self.state = model.observe(self.state, self.action, self.frame, self.first)
             if self.learning:
-                return agent.actor.sample(self.state.features)[0].float()
+                return self.policy.act(self.state, self.first)
         kept = self.action * ~self.first[:, None]
-        return (0.7 * kept + 0.7 * torch.randn_like(kept)).clamp(-1, 1)
+        drawn = (0.7 * kept + 0.7 * torch.randn_like(kept)).clamp(-1, 1)
+        return choose(drawn, self.discrete)
 
     def act(self) -> None:
         """One decision in every world, and its rows in the replay."""
@@ -109,6 +114,7 @@ class Trainer:
         frame, reward, terminated, truncated, info = self.env.step(action)
         self.decisions += self.env.num_envs
         self.returns += reward
+        self.policy.outcome(reward, terminated, truncated)
         done = terminated | truncated
         self.frame, self.action, self.reward, self.first = frame, action, reward, done
         if done.any():
@@ -163,7 +169,8 @@ class Trainer:
             if self.eval_env is None:
                 self.eval_env = self._make_env(self.config.eval_episodes, EVAL_SEED)
             seed = EVAL_SEED + self.evaluations * self.config.eval_episodes
-            episodes = run_episodes(self.learner, self.eval_env, seed)
+            policy = make_policy(self.config.agent, self.learner, False, self.discrete)
+            episodes = run_episodes(self.learner, policy, self.eval_env, seed)
             report = report_dream(self.learner, episodes)
         self.evaluations += 1
         mean, std = episodes.returns.mean().item(), episodes.returns.std().item()
@@ -242,17 +249,19 @@ class Trainer:
         tensors = ("frame", "action", "reward", "first", "returns")
         state = {
             "learner": self.learner.state_dict(),
+            "policy": self.policy.state_dict(),
             "replay": self.replay.state_dict(),
-            "env": self.env.state(),
+            "env": state_of(self.env),
             "filter": dict(self.state._asdict()),
             "now": {name: getattr(self, name) for name in tensors},
             "rng": rng_state(),
             "counters": {
                 "minutes": book.progress.elapsed / 60,
-                **{name: getattr(self, name) for name in COUNTERS},
+                **{name: getattr(self, name) for name in self.counted},
             },
         }  # fmt: skip
-        return save_checkpoint(self.run / "checkpoints", self.frames, state, {"kind": "train"})
+        about = {"kind": "train", "discrete": self.discrete}
+        return save_checkpoint(self.run / "checkpoints", self.frames, state, about)
 
     def restore(self) -> Checkpoint:
         """Goes to the last good checkpoint and returns it; `skipped` there tells of damaged ones.
@@ -262,12 +271,17 @@ class Trainer:
         found = load_latest(self.run / "checkpoints")
         state, device = found.state, self.learner.device
         self.learner.load_state_dict(state["learner"], found.path)
+        self.policy.load_state_dict(state.get("policy", {}))
         self.replay.load_state_dict(state["replay"])
-        self.env.set_state(state["env"])
         self.state = type(self.state)(**{k: v.to(device) for k, v in state["filter"].items()})
         for name, value in state["now"].items():
             setattr(self, name, value.to(device))
-        for name in COUNTERS:
+        if state["env"] is None:  # other people's worlds: their episodes are given up
+            self.frame, _ = self.env.reset(seed=self.config.seed + 1_000 + found.step)
+            self.first, self.returns = torch.ones_like(self.first), torch.zeros_like(self.returns)
+        else:
+            self.env.set_state(state["env"])
+        for name in self.counted:
             setattr(self, name, state["counters"][name])
         set_rng_state(state["rng"])
         return found

@@ -1,0 +1,66 @@
+"""The world model's own learning, and beside it an agent that reads its states."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from aef_worldmodel.dynamics import Dynamics
+from aef_worldmodel.persistence import load_weights
+from aef_worldmodel.world_model import WorldModel
+from agents.agent import Agent
+from agents.config import TrainConfig
+from agents.learner import Learner
+
+
+class ModelLearner(Learner):
+    """A world model and its optimiser; `agent` learns after each of its steps, from its states.
+
+    Args:
+        config: the run's settings.
+        frame_shape: (C, H, W) of uint8 frames.
+        action_dim: A.
+        agent: what acts.
+    """
+
+    def __init__(self, config: TrainConfig, frame_shape: tuple[int, int, int], action_dim: int,
+                 agent: Agent):
+        self.config, self.agent = config, agent
+        self.device = torch.device(config.hardware.device)
+        m = self.model = WorldModel(config.world_model, frame_shape, action_dim).to(self.device)
+        self.groups = {
+            "eye": list(m.eye.parameters()),
+            "dynamics": [*m.cell.parameters(), *m.prior_net.parameters()],
+            "heads": [*m.reward_head.parameters(), *m.continue_head.parameters()],
+        }
+        self.dream = Dynamics(config.world_model, action_dim).to(self.device)
+        self.last: dict[str, Tensor] | None = None
+        self.pool = None  # agents draw from torch's generator: one after the other
+        parameters = [p for group in self.groups.values() for p in group]
+        self.optimisers = {"model": self._adam(parameters, config.model_rate)}
+
+    def update(self, batch: dict[str, Tensor], act: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """As Learner's; the rows the agent learns from hold their actions, too."""
+        result = super().update(batch, act)
+        self.last["action"] = batch["action"]
+        return result
+
+    def _step_agent(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.agent.learn(rows, self.dream)
+
+    def state_dict(self) -> dict:
+        """Weights, optimiser state and all that the agent needs, nested."""
+        return {
+            "model": self.model.state_dict(),
+            "agent": self.agent.state_dict(),
+            "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
+            "last": self.last,
+        }
+
+    def load_state_dict(self, state: dict, source: Path) -> None:
+        """Goes to a saved state. Raises UserError, naming `source`, for another architecture."""
+        load_weights(self.model, state["model"], source)
+        self.agent.load_state_dict(state["agent"], source)
+        self.optimisers["model"].load_state_dict(state["optimisers"]["model"])
+        if state["last"] is not None:
+            self.last = {name: value.to(self.device) for name, value in state["last"].items()}

@@ -1,0 +1,82 @@
+"""Learning from recorded episodes alone: `python -m agents.train data=FOLDER`."""
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from aef_worldmodel.episodes import list_episodes, read_episode, read_info
+from aef_worldmodel.errors import UserError
+from aef_worldmodel.replay import Replay
+from agents.config import TrainConfig
+from agents.logbook import Logbook
+from agents.schema import to_dict
+from agents.trainer import COUNTERS, Trainer
+
+
+class OfflineTrainer(Trainer):
+    """A run that takes its experience from `config.data` instead of acting.
+
+    The episodes are read into the run's replay once, one from each file at a time; from then on
+    everything is as in a run that acts: evaluations in the real worlds, checkpoints, resume.
+    `frames` and `decisions` count what an acting run would have played for the same updates.
+
+    Raises UserError if the data are of another task or of other pictures.
+    """
+
+    counted = (*COUNTERS, "ingested")
+
+    def __init__(self, config: TrainConfig, run: Path):
+        found, asked = read_info(config.data)["env"], to_dict(config.env)
+        if found != asked:
+            words = " ".join(f"env.{key}={value}" for key, value in found.items())
+            raise UserError(
+                f"data={config.data} was recorded with {words}; this run asks for "
+                f"{' '.join(f'env.{key}={value}' for key, value in asked.items())}: give the former"
+            )
+        self.episodes = list_episodes(config.data)
+        if not self.episodes:
+            raise UserError(f"data={config.data} holds no episodes: make some with agents.collect")
+        super().__init__(config, run)
+        self.ingested = 0  # episodes that are in the replay
+
+    def _make_replay(self, shape: tuple[int, ...], actions: int) -> Replay:
+        """Room for all episodes: as many rings as worlds, the files dealt out among them."""
+        rows = len(read_episode(self.episodes[0])["first"])
+        ring = rows * math.ceil(len(self.episodes) / self.env.num_envs)
+        return Replay(
+            self.run, self._fields(shape, actions), self.env.num_envs,
+            min(self.config.replay_rows, ring * self.env.num_envs), slack=0,
+            storage=self.config.hardware.replay, mutable=("recurrent",),
+        )  # fmt: skip
+
+    @property
+    def learning(self) -> bool:
+        """From the beginning."""
+        return True
+
+    def train(self, book: Logbook) -> bool:
+        """Reads the data that are not in the replay yet, then learns as Trainer.train."""
+        while self.ingested < len(self.episodes) and not self.stopping:
+            self._ingest()
+            book.progress.say(f"read {self.ingested} of {len(self.episodes)} episodes")
+        return super().train(book)
+
+    def act(self) -> None:
+        """Counts a decision in every world; nothing is played."""
+        self.decisions += self.env.num_envs
+        self.unspent += self.env.num_envs
+
+    def _ingest(self) -> None:
+        """Copies the next episodes into the replay, one into each ring."""
+        files = self.episodes[self.ingested : self.ingested + self.env.num_envs]
+        batch = [read_episode(path) for path in files]
+        for t in range(max(len(rows["first"]) for rows in batch)):
+            self._add(batch, [i for i, rows in enumerate(batch) if t < len(rows["first"])], t)
+        self.ingested += len(files)
+
+    def _add(self, batch: list[dict[str, Tensor]], worlds: list[int], t: int) -> None:
+        rows = {name: torch.stack([batch[i][name][t] for i in worlds]) for name in batch[0]}
+        width = self.config.world_model.recurrent_dim
+        self.replay.add(rows | {"recurrent": torch.zeros(len(worlds), width)}, torch.tensor(worlds))
