@@ -38,7 +38,7 @@ class SacConfig:
     """Updates whose batches are drawn from; older features are thrown away."""
     rate: float = 3e-4
     """Adam's learning rate of actor, critics and entropy weight."""
-    discount: float = 0.98
+    discount: float = 0.99
     """gamma, a decision."""
     hidden_dim: int = 256
     """Width of the two hidden layers of actor and critics."""
@@ -58,7 +58,7 @@ class PpoConfig:
     """Decisions of a gradient step."""
     rate: float = 3e-4
     """Adam's learning rate."""
-    discount: float = 0.98
+    discount: float = 0.99
     """gamma, a decision."""
     trace: float = 0.95
     """lambda of the advantages."""
