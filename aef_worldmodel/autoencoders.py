@@ -41,8 +41,9 @@ class PartitionAEF(Autoencoder):
                 f"a core of {split.core_dim} dimensions in images of shape {split.shape} does not "
                 f"fit latent_dim={latent_dim} and images of shape {tuple(shape)}"
             )
-        super().__init__(encoder, decoder, shape, latent_dim,
-                         pixelwise_sigma=split.pixelwise, **options)
+        super().__init__(
+            encoder, decoder, shape, latent_dim, pixelwise_sigma=split.pixelwise, **options
+        )
         self.split = split
 
     def encode_y(self, y: Tensor, *, sample: bool = True) -> Code:

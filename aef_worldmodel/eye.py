@@ -61,11 +61,21 @@ class Autoencoder(nn.Module, abc.ABC):
 
     likelihood: str
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, shape: tuple[int, int, int],
-                 latent_dim: int, *, scale: float = 4.0, sigma_floor: float = 0.1,
-                 variance: Variance = "independent", pixelwise_sigma: bool = True,
-                 log_scale_bound: float = LOG_SCALE_BOUND, bijection: nn.Module | None = None,
-                 flow: nn.Module | None = None):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        shape: tuple[int, int, int],
+        latent_dim: int,
+        *,
+        scale: float = 4.0,
+        sigma_floor: float = 0.1,
+        variance: Variance = "independent",
+        pixelwise_sigma: bool = True,
+        log_scale_bound: float = LOG_SCALE_BOUND,
+        bijection: nn.Module | None = None,
+        flow: nn.Module | None = None,
+    ):
         super().__init__()
         check_variance(variance, sigma_floor)
         self.encoder, self.decoder, self.bijection, self.flow = encoder, decoder, bijection, flow

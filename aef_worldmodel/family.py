@@ -1,8 +1,8 @@
 """The AEF family of still images by short names.
 
-    model = AEF((1, 28, 28), latent_dim=8, core="center", prior="maf")
-    model = VAE((1, 28, 28), latent_dim=8, posterior="iaf")
-    model = make_model("aef-center", (1, 28, 28), latent_dim=8)
+model = AEF((1, 28, 28), latent_dim=8, core="center", prior="maf")
+model = VAE((1, 28, 28), latent_dim=8, posterior="iaf")
+model = make_model("aef-center", (1, 28, 28), latent_dim=8)
 """
 
 from typing import Any
@@ -95,9 +95,7 @@ def VAE(
     return ImageModel(eye, make_flow(prior, latent_dim), samples=samples, noise=noise)
 
 
-def AE(
-    shape: Shape, latent_dim: int, *, noise: float = 0.0, **options: Any
-) -> ImageModel:
+def AE(shape: Shape, latent_dim: int, *, noise: float = 0.0, **options: Any) -> ImageModel:
     """A plain autoencoder with the networks of an `AEF`: no prior, no likelihood, no samples.
     With `noise`, a denoising one. Options of `make_eye`."""
     return ImageModel(make_eye(PlainAutoencoder, shape, latent_dim, **options), noise=noise)

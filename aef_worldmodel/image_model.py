@@ -38,8 +38,9 @@ class ImageModel(nn.Module):
         ValueError: samples above 1 for an eye without a bound, or together with noise.
     """
 
-    def __init__(self, eye: Autoencoder, prior: Flow | None = None, *, samples: int = 1,
-                 noise: float = 0.0):
+    def __init__(
+        self, eye: Autoencoder, prior: Flow | None = None, *, samples: int = 1, noise: float = 0.0
+    ):
         super().__init__()
         if samples < 1 or noise < 0:
             raise ValueError(f"samples={samples}, noise={noise}; at least 1 and 0 are needed")

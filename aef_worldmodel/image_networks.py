@@ -152,8 +152,9 @@ NETWORKS = {
 }
 
 
-def make_networks(name: str | None, shape: Shape, latent_dim: int, width: int = 64,
-                  two: bool = False) -> tuple[nn.Module, nn.Module]:
+def make_networks(
+    name: str | None, shape: Shape, latent_dim: int, width: int = 64, two: bool = False
+) -> tuple[nn.Module, nn.Module]:
     """Encoder and decoder of that name; None takes patch where its sides fit, else conv.
 
     `two` gives a decoder of two images, for a variance that depends on the latent. Raises

@@ -36,8 +36,9 @@ def bits(model: ImageModel, images: Tensor, samples: int | None = None) -> Tenso
 
 
 @torch.no_grad()
-def measure(model: ImageModel, test: Tensor, train: Tensor, samples: int,
-            features: Features | None = None) -> dict[str, float | str]:
+def measure(
+    model: ImageModel, test: Tensor, train: Tensor, samples: int, features: Features | None = None
+) -> dict[str, float | str]:
     """Numbers on images (N, C, H, W) uint8 the model has not seen.
 
     bits_per_dim (of what kind: `likelihood`), psnr and ssim of reconstructions, Frechet distances

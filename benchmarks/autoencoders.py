@@ -44,8 +44,9 @@ def frames(shape: tuple[int, int, int]) -> torch.Tensor:
     return fine.clamp(0, 1).mul(255).byte()
 
 
-def update(model: ImageModel, batch: torch.Tensor, low: bool = False,
-           loss: Callable | None = None) -> Callable[[], None]:
+def update(
+    model: ImageModel, batch: torch.Tensor, low: bool = False, loss: Callable | None = None
+) -> Callable[[], None]:
     """One gradient step of Adam."""
     optimiser, loss = torch.optim.Adam(model.parameters(), 1e-3), loss or model.loss
 
