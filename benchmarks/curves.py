@@ -44,6 +44,7 @@ def draw_published(axes, task: str, limit: int) -> None:
 def draw_ours(axes, task: str) -> int:
     """Our runs of a task: thin lines for seeds, a thick one for their mean. Returns frames."""
     rows = [r for r in read("results/returns.csv") if r["task"] == task]
+    rows = [r for r in rows if r.get("agent", "imagination") == "imagination"]
     runs = defaultdict(list)
     for r in rows:
         runs[r["world_model"], r["seed"], r["commit"]].append(r)

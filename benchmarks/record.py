@@ -1,7 +1,7 @@
 """Keeps the evaluations of finished runs: `python -m benchmarks.record RUN [RUN ...]`.
 
 Appends one row an evaluation to results/returns.csv, with what it takes to make it again. Rows of
-the same run (task, world model, seed, commit) are replaced.
+the same run (task, agent, world model, seed, commit) are replaced.
 """
 
 import csv
@@ -13,8 +13,8 @@ from agents import config as settings
 
 OUT = Path("results/returns.csv")
 COLUMNS = (
-    "task", "world_model", "seed", "frames", "decisions", "updates", "minutes", "return", "std",
-    "episodes", "commit", "hardware", "command",
+    "task", "agent", "world_model", "seed", "frames", "decisions", "updates", "minutes", "return",
+    "std", "episodes", "commit", "hardware", "command",
 )  # fmt: skip
 
 
@@ -22,7 +22,8 @@ def rows_of(run: Path) -> list[dict]:
     """The evaluations in a run's metrics.csv."""
     c = settings.read(run / "config.yaml")
     fixed = {
-        "task": c.env.task, "world_model": c.world_model.autoencoder, "seed": c.seed,
+        "task": c.env.task, "agent": settings.agent_name(type(c.agent)),
+        "world_model": c.world_model.autoencoder, "seed": c.seed,
         "episodes": c.eval_episodes, **json.loads((run / "provenance.json").read_text()),
     }  # fmt: skip
     rows = []
@@ -42,9 +43,10 @@ def rows_of(run: Path) -> list[dict]:
 def main(arguments: list[str]) -> None:
     """Adds the runs named on the command line."""
     new = [row for argument in arguments for row in rows_of(Path(argument))]
-    key = ("task", "world_model", "seed", "commit")
+    key = ("task", "agent", "world_model", "seed", "commit")
     replaced = {tuple(str(row[k]) for k in key) for row in new}
     old = list(csv.DictReader(OUT.read_text().splitlines())) if OUT.exists() else []
+    old = [{"agent": "imagination", **row} for row in old]  # of before there were others
     kept = [row for row in old if tuple(row[k] for k in key) not in replaced]
     with open(OUT, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
