@@ -1,7 +1,7 @@
 """One gradient step of everything that learns: world model, actor, critic.
 
-The actor-critic learns in a copy of the dynamics that is one update old, from the states of that
-update. So its step and the world model's do not depend on each other and run side by side, on a
+The actor-critic learns in an average of the dynamics over the last updates, from the states of the
+update before: averaged weights foresee better than those of any one update. So its step and the world model's do not depend on each other and run side by side, on a
 thread each: on a processor these steps are too small to profit from more threads (docs/speed.md).
 """
 
@@ -79,8 +79,8 @@ class Learner:
         Returns the new recurrent states of the rows (B, T, H), and named terms () on the device.
         """
         beside = None
+        self._follow_dynamics(self.config.dream_rate if act else 1.0)
         if act and self.last is not None:
-            self._copy_dynamics()
             start = self.pool.submit if self.pool else _Later
             beside = start(self._step_agent, self.last)
         try:
@@ -94,10 +94,11 @@ class Learner:
         return states.recurrent, terms
 
     @torch.no_grad()
-    def _copy_dynamics(self) -> None:
+    def _follow_dynamics(self, rate: float) -> None:
+        """Moves the averaged dynamics towards the model's; rate 1 copies them."""
         own = dict(self.model.named_parameters())
-        names, copies = zip(*self.dream.named_parameters())
-        torch._foreach_copy_(copies, [own[name] for name in names])
+        names, averages = zip(*self.dream.named_parameters())
+        torch._foreach_lerp_(averages, [own[name] for name in names], rate)
 
     def _step_model(self, batch: dict[str, Tensor], act: bool) -> tuple[State, dict[str, Tensor]]:
         staged = self.config.world_model.training == "staged"
@@ -151,6 +152,7 @@ class Learner:
         """Weights and optimiser states, nested."""
         return {
             "model": self.model.state_dict(),
+            "dream": self.dream.state_dict(),
             "agent": self.agent.state_dict(),
             "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
             "last": self.last,
@@ -160,6 +162,7 @@ class Learner:
     def load_state_dict(self, state: dict, source: Path) -> None:
         """Goes to a saved state. Raises UserError, naming `source`, for another architecture."""
         load_weights(self.model, state["model"], source)
+        load_weights(self.dream, state["dream"], source)
         load_weights(self.agent, state["agent"], source)
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])

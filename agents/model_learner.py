@@ -52,6 +52,7 @@ class ModelLearner(Learner):
         """Weights, optimiser state and all that the agent needs, nested."""
         return {
             "model": self.model.state_dict(),
+            "dream": self.dream.state_dict(),
             "agent": self.agent.state_dict(),
             "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
             "last": self.last,
@@ -60,6 +61,7 @@ class ModelLearner(Learner):
     def load_state_dict(self, state: dict, source: Path) -> None:
         """Goes to a saved state. Raises UserError, naming `source`, for another architecture."""
         load_weights(self.model, state["model"], source)
+        load_weights(self.dream, state["dream"], source)
         self.agent.load_state_dict(state["agent"], source)
         self.optimisers["model"].load_state_dict(state["optimisers"]["model"])
         if state["last"] is not None:

@@ -103,13 +103,31 @@ def test_killed_at_any_instant_loses_one_interval(tmp_path):
 def test_every_part_moves(tmp_path, monkeypatch):
     monkeypatch.setattr("agents.trainer.LOG_EVERY", 5)
     trainer = make(tmp_path)
-    before = weights(trainer).clone()
+    parts = torch.nn.ModuleList([trainer.learner.model, trainer.learner.agent])
+    before = {name: p.detach().clone() for name, p in parts.named_parameters()}
     trainer.train(book(trainer))
     assert trainer.updates == 3 + (198 - 40) // 20  # the last decisions of both worlds earn none
-    moved = (weights(trainer) != before).float().mean()
-    assert moved > 0.9
+    still = [name for name, p in parts.named_parameters() if torch.equal(p, before[name])]
+    assert not still
     with open(tmp_path / "metrics.csv") as file:
         assert csv.DictReader(file).fieldnames[:3] == ["frames", "decisions", "updates"]
+
+
+def test_dreams_happen_in_averaged_dynamics(tmp_path):
+    """They copy the model while it learns alone, then follow it a step late by dream_rate."""
+    trainer = make(tmp_path, "dream_rate=0.25")
+    learner, log = trainer.learner, book(trainer)
+    while trainer.updates < trainer.config.pretrain:
+        trainer._iterate(log)
+    for rate, act in ((1.0, False), (0.25, True), (0.25, True)):
+        own = dict(learner.model.named_parameters())
+        before = {name: p.clone() for name, p in learner.dream.named_parameters()}
+        ahead = {name: own[name].clone() for name in before}
+        trainer.learn(act)
+        for name, average in learner.dream.named_parameters():
+            expected = before[name] + rate * (ahead[name] - before[name])
+            torch.testing.assert_close(average, expected, rtol=1e-5, atol=1e-7)
+        assert any(not torch.equal(own[name], p) for name, p in learner.dream.named_parameters())
 
 
 def test_non_finite_loss_names_the_term_and_the_way_back(tmp_path):
