@@ -1,8 +1,9 @@
 """One gradient step of everything that learns: world model, actor, critic.
 
-The actor-critic learns in an average of the dynamics over the last updates, from the states of the
-update before: averaged weights foresee better than those of any one update. So its step and the world model's do not depend on each other and run side by side, on a
-thread each: on a processor these steps are too small to profit from more threads (docs/speed.md).
+The actor-critic learns in an average of the dynamics over the last updates, which foresees better
+than the weights of any one of them, and from the states of the update before. So its step and the
+world model's do not depend on each other and run side by side, on a thread each: on a processor
+these steps are too small to profit from more threads (docs/speed.md).
 """
 
 import functools
