@@ -77,8 +77,9 @@ class Ours(ImageModel):
                                       bijection=bijection, sigma_floor=1e-5))  # fmt: skip
 
     def initialise(self, frames: Tensor) -> None:
-        """ActNorm alone starts from images, as theirs."""
+        """ActNorm alone starts from images, and sigma_d at softplus(0), as theirs."""
         self.eye.set_mean(frames)
+        nn.init.zeros_(self.eye.raw_sigma)
 
     groups = Authors.groups
 
