@@ -1,0 +1,153 @@
+"""How far a world model foresees, by its settings:
+
+    python -m benchmarks.foresight RUN "" "world_model.pixel_weight=1" [--updates 900] [--seeds 2]
+
+For every quoted list of settings (over the defaults) and seed, a world model alone learns from
+what the run's worlds but the last have recorded. On the last world's rows, dreams with the actions
+that were taken begin 20 rows into sequences of 40. Reported, 1, 5 and 15 decisions ahead, for the
+model's own dynamics and for their average (`dream_rate`):
+
+    reward_K   mean absolute error of the reward, over the mean absolute reward
+    latent_K   root mean square error of z, over its standard deviation: 1 is as bad as its mean
+
+One row a list and seed goes to the CSV; rows that are there already are not made again.
+"""
+
+import argparse
+import copy
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from aef_worldmodel.dynamics import Dynamics, State
+from agents import config as settings
+from agents import entry
+from agents.hardware import HardwareConfig, resolve
+from agents.learner import Learner
+from agents.probe import Pace
+from agents.provenance import commit, machine
+from agents.recording import Recording
+from agents.results import Results, table
+
+AHEAD, CONTEXT, LENGTH = (1, 5, 15), 20, 40
+BATCHES, SIZE = 8, 16  # of sequences that are judged
+KEY = ("task", "run", "settings", "seed", "updates")
+MEASURES = [
+    f"{kind}_{k}{which}" for kind in ("reward", "latent") for k in AHEAD
+    for which in ("", "_average")
+] + ["prior_std", "latent_std", "prior", "pixels"]  # fmt: skip
+
+
+def only(data: Recording, last: bool) -> Recording:
+    """The recording of the last world, or of all others."""
+    part = copy.copy(data)
+    kept = torch.arange(data.worlds) == data.worlds - 1
+    part.count = data.count * (kept if last else ~kept)
+    part.reset()
+    return part
+
+
+def learn(config: settings.TrainConfig, data: Recording, updates: int, seed: int,
+          tick) -> tuple[Learner, Dynamics]:
+    """A world model trained alone, and the average of its dynamics."""
+    torch.manual_seed(seed)
+    learner = Learner(config, data.frame_shape, data.action_dim)
+    generator = torch.Generator().manual_seed(seed)
+    learner.model.eye.set_mean(data.sample(512, 1, generator)["frame"][:, 0])
+    average = Dynamics(config.world_model, data.action_dim)
+    own = [dict(learner.model.named_parameters())[name] for name, _ in average.named_parameters()]
+    for update in range(updates):
+        batch = data.sample(config.batch, config.length, generator)
+        index = batch.pop("index")
+        recurrent, _ = learner.update(batch, act=False)
+        data.write(index, recurrent)
+        rate = max(config.dream_rate, 1 / (1 + update))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), own, rate)
+        tick()
+    return learner, average
+
+
+@torch.no_grad()
+def errors(dynamics: Dynamics, states: State, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Sums over sequences (B, LENGTH, .) of a dream's errors, and of what they are counted in."""
+    actions = iter(batch["action"][:, CONTEXT:].transpose(0, 1))
+    start = State(*(part[:, CONTEXT] for part in states))
+    dreamt, _ = dynamics.imagine(start, lambda _: (next(actions),), max(AHEAD), temperature=0.0)
+    sums = {}
+    for k in AHEAD:
+        within = ~batch["first"][:, CONTEXT + 1 : CONTEXT + k + 1].any(1)  # (B,) no new episode
+        reward, real = dynamics.reward(State(*(p[k] for p in dreamt))), batch["reward"]
+        missed = (dreamt.latent[k] - states.latent[:, CONTEXT + k]).square().mean(-1)
+        spread = (states.latent[:, CONTEXT + k] - states.latent.mean((0, 1))).square().mean(-1)
+        for name, value in (
+            ("reward_error", (reward - real[:, CONTEXT + k]).abs()),
+            ("reward", real[:, CONTEXT + k].abs()), ("missed", missed), ("spread", spread),
+        ):  # fmt: skip
+            sums[f"{name}_{k}"] = (value * within).sum()
+    return sums
+
+
+@torch.no_grad()
+def judge(learner: Learner, average: Dynamics, data: Recording) -> dict[str, float]:
+    """The measures, on sequences that are the same for every model."""
+    generator, model = torch.Generator().manual_seed(99), learner.model
+    totals, scores = {"": [], "_average": []}, {}
+    terms = []
+    for _ in range(BATCHES):
+        batch = data.sample(SIZE, LENGTH, generator)
+        batch["first"][:, 0] = True
+        with learner.autocast():
+            states = model.follow(batch["frame"], batch["action"], batch["first"])
+            batch["recurrent"] = torch.zeros(SIZE, data.recurrent_dim)
+            terms.append(model.loss(batch).terms)
+            for which, dynamics in (("", model), ("_average", average)):
+                totals[which].append(errors(dynamics, states, batch))
+    for which, sums in totals.items():
+        total = {name: sum(s[name] for s in sums).item() for name in sums[0]}
+        for k in AHEAD:
+            scores[f"reward_{k}{which}"] = total[f"reward_error_{k}"] / total[f"reward_{k}"]
+            scores[f"latent_{k}{which}"] = (total[f"missed_{k}"] / total[f"spread_{k}"]) ** 0.5
+    for name in ("prior_std", "latent_std", "prior", "pixels"):
+        scores[name] = torch.stack([t[name] for t in terms]).mean().item()
+    return scores
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("settings", nargs="+", help='for instance "world_model.pixel_weight=1"')
+    parser.add_argument("--updates", type=int, default=900)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("results/foresight.csv"))
+    asked = parser.parse_args(argv)
+    data, hardware = Recording(asked.run), resolve(HardwareConfig(device="cpu", threads=1))
+    torch.set_num_threads(1)
+    task = settings.read(asked.run / "config.yaml").env.task
+    results, rows = Results(asked.out, KEY), []
+    source = {"commit": commit(), "hardware": machine(hardware), "command":
+              f"python -m benchmarks.foresight {asked.run.name} \"SETTINGS\" "
+              f"--updates {asked.updates}"}  # fmt: skip
+    pace = Pace(len(asked.settings) * asked.seeds * asked.updates)
+    for words in asked.settings:
+        given = [f"env={task}", "hardware=cpu", "hardware.threads=1", *words.split()]
+        config = settings.load(given)
+        for seed in range(asked.seeds):
+            key = dict(zip(KEY, (task, asked.run.name, words or "defaults", seed, asked.updates)))
+            if results.find(key) is None:
+                begun = time.monotonic()
+                label = f"{key['settings']}, seed {seed}"
+                learner, average = learn(config, only(data, last=False), asked.updates, seed,
+                                         lambda label=label: pace.tick(label))  # fmt: skip
+                minutes = (time.monotonic() - begun) / 60
+                scores = judge(learner, average, only(data, last=True))
+                results.add(key | scores | {"minutes": minutes} | source)
+            rows.append(results.find(key))
+    print(table(rows, "settings", MEASURES))
+    return 0
+
+
+if __name__ == "__main__":
+    entry.run(main)
