@@ -1,17 +1,21 @@
-"""Rendered decisions a second, beside dm_control with software GL, in one run.
+"""Rendered decisions a second, where their time goes, and dm_control beside them, in one run.
 
     python -m benchmarks.envs [task] [--seconds 4] [--out results/envs_cpu.csv]
+    python -m benchmarks.envs [task] --device cuda --out results/envs_gpu.csv
 
-A decision is two control steps and one 64x64 picture. dm_control runs in processes of its own, as
-it comes ("default") and without shadows, reflections, sky and multisampling ("fast"); without
-OSMesa it is left out, and a line says so. Ratios are to dm_control's default in one process: of
-decisions a second, and of CPU time a decision, which holds on a machine that is busy.
+A decision is two control steps and one 64x64 picture. `physics`, `pictures` and `reset` are
+measured apart, in milliseconds of wall time for all worlds together: a reset begins an episode in
+every world. Memory is that of the process, or of the GPU.
+
+dm_control runs in processes of its own: as it comes ("default"), without shadows, reflections, sky
+and multisampling ("fast"), and as it comes in Gymnasium's AsyncVectorEnv ("async"). Without OSMesa
+it is left out, and a line says so. Ratios are to dm_control's default in one process: of decisions
+a second, and of CPU time a decision, which holds on a machine that is busy.
 """
 
 import argparse
-import csv
+import gc
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -19,56 +23,96 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
-SIZES = ((1, 1), (8, 1), (8, 2), (32, 1), (32, 2), (128, 1), (128, 2))  # worlds, threads
+CPU_WORLDS = ("1x1", "8x1", "8x2", "32x1", "32x2", "128x1", "128x2")  # worlds x threads
+GPU_WORLDS = ("256", "512", "1024", "2048", "4096", "8192", "16384")
+REFERENCES = (("default", 1), ("default", 2), ("fast", 1), ("async", 1))  # kind, processes
+ASYNC_WORKERS = 2
 PIXELS = 64
 REPEAT = 2
-FIELDS = (
-    "task",
-    "engine",
-    "worlds",
-    "threads",
-    "decisions_per_s",
-    "cpu_ms_per_decision",
-    "ratio",
-    "cpu_ratio",
-)
-COLUMNS = (*FIELDS, "busy", "hardware", "commit", "command")
+WARM_UP = 3  # calls
+GIGABYTE = 1e9
 
 
-def measure(step, decisions: int, seconds: float) -> tuple[float, float]:
-    """Calls `step` for about `seconds`: decisions a second, and CPU milliseconds a decision."""
-    step()
-    calls, start, cpu = 0, time.perf_counter(), time.process_time()
+def clocks(device: str) -> tuple[float, float]:
+    """Seconds of wall time, and of CPU time of this process and its children."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    used = [process.cpu_times() for process in psutil.Process().children(recursive=True)]
+    of_children = sum(times.user + times.system for times in used)
+    return time.perf_counter(), time.process_time() + of_children
+
+
+def measure(call, seconds: float, device: str = "cpu") -> tuple[float, float]:
+    """Calls for about `seconds`: seconds of wall and of CPU time a call."""
+    for _ in range(WARM_UP):
+        call()
+    calls, (start, cpu) = 0, clocks(device)
     while time.perf_counter() - start < seconds:
-        step()
+        call()
         calls += 1
-    total = calls * decisions
-    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-    return total / wall, 1e3 * cpu / total
+    end, cpu_end = clocks(device)
+    return (end - start) / calls, (cpu_end - cpu) / calls
 
 
-def ours(task: str, worlds: int, threads: int, seconds: float) -> tuple[float, float]:
-    """The C engine and the ray tracer."""
+def memory(device: str) -> float:
+    """Gigabytes in use: of the GPU by anybody, or by this process."""
+    if device == "cuda":
+        free, total = torch.cuda.mem_get_info()
+        return (total - free) / GIGABYTE
+    return psutil.Process().memory_info().rss / GIGABYTE
+
+
+def ours(task: str, worlds: int, threads: int, seconds: float, device: str) -> dict:
+    """A row: our worlds, on the C engine or on CUDA."""
     import envs
 
-    env = envs.make(task, worlds, threads=threads, image_size=PIXELS, action_repeat=REPEAT)
+    gc.collect()
+    before = memory(device)
+    options = {"device": device, "image_size": PIXELS, "action_repeat": REPEAT}
+    env = envs.make(task, worlds, threads=threads, **options)
     env.reset(seed=0)
-    actions = torch.rand(16, *env.action_space.shape) * 2 - 1
+    actions = (torch.rand(16, *env.action_space.shape) * 2 - 1).to(device)
     turn = iter(range(10**9))
-    result = measure(lambda: env.step(actions[next(turn) % 16]), worlds, seconds)
+    wall, cpu = measure(lambda: env.step(actions[next(turn) % 16]), seconds, device)
+    controls = env._checked(actions[0])
+    nobody, everybody = (torch.full((worlds,), value) for value in (False, True))
+    parts = {
+        "physics_ms": lambda: env._advance(controls),
+        "pictures_ms": lambda: env._observer.after_step(began=nobody),
+        "reset_ms": lambda: env._start(everybody),
+    }
+    split = {name: 1e3 * measure(part, seconds / 4, device)[0] for name, part in parts.items()}
+    used = memory(device) - before
     env.close()
-    return result
+    return row("c" if device == "cpu" else "warp", worlds, threads, worlds / wall, cpu / worlds) | (
+        split | {"memory_gb": used}
+    )
+
+
+def row(engine: str, worlds: int, threads: int, rate: float, cpu_seconds: float) -> dict:
+    """A measurement; what was not measured is left empty."""
+    return {
+        "engine": engine,
+        "worlds": worlds,
+        "threads": threads,
+        "decisions_per_s": rate,
+        "cpu_ms_per_decision": 1e3 * cpu_seconds,
+        "physics_ms": "",
+        "pictures_ms": "",
+        "reset_ms": "",
+        "memory_gb": "",
+    }
 
 
 def dm_control(task: str, fast: bool, seconds: float) -> tuple[float, float]:
     """dm_control stepping and drawing one world, by its own physics.render."""
-    warnings.simplefilter("ignore")
     from envs import reference
     from envs.suite import make_task
 
-    env, camera = reference.load(task, seed=0), make_task(task).camera
+    env, camera = reference.load(task, seed=0, pictures=True), make_task(task).camera
     env.reset()
     bounds = env.action_spec()
     generator = np.random.default_rng(0)
@@ -88,13 +132,28 @@ def dm_control(task: str, fast: bool, seconds: float) -> tuple[float, float]:
                 env.reset()
         env.physics.render(PIXELS, PIXELS, camera_id=camera, **options)
 
-    return measure(step, 1, seconds)
+    wall, cpu = measure(step, seconds)
+    return 1 / wall, cpu
 
 
-def reference_rows(task: str, seconds: float) -> list[tuple]:
-    """dm_control in one and in two processes at once; empty if software GL is missing."""
+def asynchronous(task: str, seconds: float) -> tuple[float, float]:
+    """dm_control in Gymnasium's AsyncVectorEnv, a process a world."""
+    import envs
+
+    options = {"backend": "dm_control", "image_size": PIXELS, "action_repeat": REPEAT}
+    env = envs.make(task, ASYNC_WORKERS, threads=ASYNC_WORKERS, **options)
+    env.reset()
+    actions = torch.rand(16, *env.action_space.shape) * 2 - 1
+    turn = iter(range(10**9))
+    wall, cpu = measure(lambda: env.step(actions[next(turn) % 16]), seconds)
+    env.close()
+    return ASYNC_WORKERS / wall, cpu / ASYNC_WORKERS
+
+
+def references(task: str, seconds: float) -> list[dict]:
+    """dm_control's rows, its default in one process first; empty if software GL is missing."""
     rows = []
-    for kind, processes in (("default", 1), ("default", 2), ("fast", 1)):
+    for kind, processes in REFERENCES:
         command = [sys.executable, "-m", "benchmarks.envs", task, "--reference", kind]
         command += ["--seconds", str(seconds)]
         environment = os.environ | {"MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa"}
@@ -106,79 +165,91 @@ def reference_rows(task: str, seconds: float) -> list[tuple]:
             print(f"dm_control is left out, it does not draw here ({why}): install libosmesa6.")
             return []
         results = np.array([[float(x) for x in out.split()[-2:]] for out, _ in outputs])
-        rows.append((f"dm_control {kind}", processes, processes, results[:, 0].sum(),
-                     results[:, 1].mean()))  # fmt: skip
+        count = ASYNC_WORKERS if kind == "async" else processes
+        rate, cpu = float(results[:, 0].sum()), float(results[:, 1].mean())
+        rows.append(row(f"dm_control {kind}", count, count, rate, cpu))
         show(rows[-1])
     return rows
 
 
-def show(row: tuple) -> None:
-    engine, worlds, threads, rate, cpu = row
-    print(f"{engine:20s} {worlds:4d} worlds {threads} threads {rate:9.1f} decisions/s "
-          f"{cpu:7.3f} CPU ms each", flush=True)  # fmt: skip
-
-
-def hardware() -> str:
-    """The processor's name, and how many of its cores this process may use."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        name = names[0].split(":")[1].strip() if names else name
-    return f"{name}, {len(os.sched_getaffinity(0))} cores"
-
-
-def commit() -> str:
-    """The commit this runs from, marked if files differ from it."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
+def show(found: dict) -> None:
+    """Prints a row."""
+    line = (
+        f"{found['engine']:18s} {found['worlds']:5d} worlds {found['threads']} threads "
+        f"{found['decisions_per_s']:9.1f} decisions/s {found['cpu_ms_per_decision']:7.3f} CPU ms"
     )
-    return done.stdout.strip() or "unknown"
+    if found["physics_ms"] != "":
+        parts = (f"{found[f'{k}_ms']:.2f} {k}" for k in ("physics", "pictures", "reset"))
+        line += f"; ms: {', '.join(parts)}; {found['memory_gb']:.2f} GB"
+    print(line, flush=True)
+
+
+def compared(rows: list[dict], task: str, base: dict | None, busy: float) -> list[dict]:
+    """The rows with their ratios to dm_control's default in one process."""
+    found = []
+    for one in rows:
+        rate = one["decisions_per_s"] / base["decisions_per_s"] if base else ""
+        cpu = base["cpu_ms_per_decision"] / one["cpu_ms_per_decision"] if base else ""
+        ratios = {"ratio": rate, "cpu_ratio": cpu, "busy": busy}
+        found.append({"task": task} | one | ratios)
+    return found
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("task", nargs="?", default="cheetah-run")
+    parser.add_argument("--seconds", type=float, default=4.0, help="a configuration is timed for")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--worlds", nargs="+", metavar="N[xTHREADS]", help="instead of the usual")
+    parser.add_argument("--out", type=Path, help="CSV to keep the rows in")
+    kinds = [kind for kind, _ in REFERENCES]
+    parser.add_argument("--reference", choices=kinds, help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("task", nargs="?", default="cheetah-run")
-    parser.add_argument("--seconds", type=float, default=4.0, help="a configuration is timed for")
-    parser.add_argument("--out", type=Path, help="CSV to append to")
-    parser.add_argument("--reference", choices=("default", "fast"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = arguments()
     torch.set_num_threads(1)
-    if options.reference:
-        print(*dm_control(options.task, options.reference == "fast", options.seconds))
+    warnings.simplefilter("ignore")
+    task, seconds, device = options.task, options.seconds, options.device
+    if options.reference == "async":
+        print(*asynchronous(task, seconds))
         return
+    if options.reference:
+        print(*dm_control(task, options.reference == "fast", seconds))
+        return
+    from envs import measured
+    from envs.checks import checked_device
+
+    checked_device(device)
+    measured.check(options.out, compared([row("", 0, 0, 0.0, 0.0)], task, None, 0.0)[0])
     busy = os.getloadavg()[0]
-    print(f"{hardware()}; load average {busy:.1f} before the run", flush=True)
-    rows = reference_rows(options.task, options.seconds)
-    base = rows[0][3:] if rows else None
-    for worlds, threads in SIZES:
-        rows.append(("c", worlds, threads, *ours(options.task, worlds, threads, options.seconds)))
+    print(f"{measured.hardware(device)}; load average {busy:.1f} before the run", flush=True)
+    rows = references(task, seconds)
+    base = rows[0] if rows else None
+    sizes = options.worlds or (CPU_WORLDS if device == "cpu" else GPU_WORLDS)
+    for worlds, _, threads in (size.partition("x") for size in sizes):
+        rows.append(ours(task, int(worlds), int(threads or 1), seconds, device))
         show(rows[-1])
+    rows = compared(rows, task, base, busy)
     if base:
-        best = max(row[3] for row in rows if row[0] == "c") / base[0]
-        least = base[1] / min(row[4] for row in rows if row[0] == "c")
+        mine = [one for one in rows if not one["engine"].startswith("dm_control")]
+        best = max(mine, key=lambda one: one["ratio"])
         print(
-            f"best: {best:.1f} times the decisions a second of dm_control's default in one process,"
+            f"best: {best['ratio']:.1f} times the decisions a second of dm_control's default in "
+            f"one process, with {max(one['cpu_ratio'] for one in mine):.1f} times less CPU time"
         )
-        print(f"with {least:.1f} times less CPU time a decision")
     if options.out:
-        write(options, rows, base, busy)
-
-
-def write(options, rows: list[tuple], base: tuple | None, busy: float) -> None:
-    new = not options.out.exists()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    command = f"python -m benchmarks.envs {options.task} --seconds {options.seconds}"
-    with options.out.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(COLUMNS)
-        for engine, worlds, threads, rate, cpu in rows:
-            ratios = (f"{rate / base[0]:.2f}", f"{base[1] / cpu:.2f}") if base else ("", "")
-            numbers = (f"{rate:.1f}", f"{cpu:.3f}", *ratios, f"{busy:.1f}")
-            where = (hardware(), commit(), command)
-            writer.writerow((options.task, engine, worlds, threads, *numbers, *where))
+        words = [task, "--seconds", str(seconds), "--device", device]
+        words += ["--worlds", *options.worlds] if options.worlds else []
+        command = " ".join(["python -m benchmarks.envs", *words])
+        measured.write(options.out, rows, command, device)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(str(error))

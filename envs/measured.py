@@ -4,7 +4,7 @@ import csv
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -33,6 +33,23 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
+ORIGIN = ("hardware", "commit", "command")  # the columns that `write` adds
+
+
+def check(path: Path | None, columns: Iterable[str]) -> None:
+    """Sees that rows of these columns can be written, before they are measured.
+
+    Raises:
+        ValueError: the file holds another table.
+    """
+    if path is None or not path.exists():
+        return
+    with path.open(newline="") as file:
+        found = next(csv.reader(file), [])
+    if found != [*columns, *ORIGIN]:
+        raise ValueError(f"{path} holds another table: give another file, or delete it.")
+
+
 def write(path: Path, rows: Sequence[dict], command: str, device: str = "cpu") -> None:
     """Writes rows of equal columns into a CSV; former rows of the same command are replaced.
 
@@ -44,14 +61,13 @@ def write(path: Path, rows: Sequence[dict], command: str, device: str = "cpu") -
     Raises:
         ValueError: the file holds another table.
     """
-    origin = {"hardware": hardware(device), "commit": commit(), "command": command}
+    check(path, rows[0])
+    origin = dict(zip(ORIGIN, (hardware(device), commit(), command), strict=True))
     rows = [{name: _written(value) for name, value in (row | origin).items()} for row in rows]
     kept = []
     if path.exists():
         with path.open(newline="") as file:
             kept = [row for row in csv.DictReader(file) if row.get("command") != command]
-    if any(row.keys() != rows[0].keys() for row in kept):
-        raise ValueError(f"{path} holds another table: give another file.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")

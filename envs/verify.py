@@ -275,6 +275,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="CSV to keep the table in")
     options = parser.parse_args(words)
     checked_device(options.device)
+    measured.check(options.out, row("", "", Errors(0, 0.0, 0.0, 0.0, (0.0, 0.0)), TOLERANCE))
     print(f"{'task':25s} compared states   reward   observed positions rewards       start p")
     rows = []
     for name in options.tasks or registry():

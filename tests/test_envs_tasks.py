@@ -144,6 +144,9 @@ def test_the_table_is_kept(tmp_path, capsys):
     assert rows[0]["command"] == "python -m envs.verify pendulum-swingup" and rows[0]["commit"]
     assert float(rows[0]["start_p"]) > verify.LEVEL and rows[1]["agrees"] == "True"
     assert "pendulum-swingup          stepped" in capsys.readouterr().out
+    out.write_text("task,seconds\nx,1\n")
+    with pytest.raises(ValueError, match="holds another table"):
+        verify.main(["pendulum-swingup", "--out", str(out)])
     bad = verify.Errors(1, 1e-3, 0.0, 0.0, (0.0, 1.0))
     assert not verify.row("x", "placed", bad, verify.TOLERANCE)["agrees"]
     assert bad.within(1e-2) and not dataclasses.replace(bad, proprio=np.nan).within(1e-2)
