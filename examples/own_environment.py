@@ -1,4 +1,8 @@
-"""An environment of one's own: pictures and a reward. Run: python examples/own_environment.py"""
+"""An environment of one's own: pictures and a reward. Run: python examples/own_environment.py
+
+Registered, it is learnt like any other, from the same process:
+`agents.train.main(["env=gym:Catch-v0", "env.action_repeat=1"])`.
+"""
 
 # ruff: noqa: D102 - what the methods do is said once, in Gymnasium
 
@@ -42,4 +46,3 @@ if __name__ == "__main__":
     for _ in range(50):
         pictures, reward, *_ = worlds.step(worlds.action_space.sample())
     print(f"pictures {tuple(pictures.shape)}, rewards of the last decision {reward.tolist()}")
-    print("python -m agents.train env=gym:examples.own_environment:Catch-v0 env.action_repeat=1")

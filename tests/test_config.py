@@ -4,7 +4,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_type_hints
 
 import pytest
 import torch
@@ -17,7 +17,8 @@ from aef_worldmodel.errors import UserError
 from agents import config, hardware
 from agents.config import FOLDER, TrainConfig, load, read, save
 from agents.hardware import HardwareConfig, choose_profile, native_bfloat16, resolve
-from agents.schema import ConfigError, build, field_docs, leaves, to_dict
+from agents.planner import PlannerConfig
+from agents.schema import ConfigError, build, field_docs, leaves, members, to_dict
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,19 @@ def test_mistakes_are_named(values, sentence):
     assert str(caught.value) == sentence
 
 
+def test_a_union_of_dataclasses_holds_the_kind_that_is_named():
+    planner = build(TrainConfig, {"agent": {"kind": "mpc", "horizon": 3}}).agent
+    assert planner == PlannerConfig(horizon=3)
+    assert build(TrainConfig, to_dict(TrainConfig(agent=planner))).agent == planner
+    assert build(TrainConfig, {"agent": {"horizon": 3}}).agent.horizon == 3  # the first has no kind
+    with pytest.raises(ConfigError, match=r"agent\.kind=mcp is wrong: did you mean mpc"):
+        build(TrainConfig, {"agent": {"kind": "mcp"}})
+    with pytest.raises(ConfigError, match=r"unknown key 'agent\.horizon': there are kind"):
+        build(TrainConfig, {"agent": {"kind": "random", "horizon": 3}})
+    known = leaves(TrainConfig)
+    assert {"agent.starts", "agent.candidates", "agent.imagination.starts"} <= set(known)
+
+
 def test_documentation_of_fields():
     assert field_docs(Wheel) == {"size": "Radius in metres.", "kind": "Shape."}
     assert field_docs(Cart)["wheel"] == "What it rolls on."
@@ -106,9 +120,9 @@ def test_documentation_of_fields():
 
 def parts(kind):
     yield kind
-    for default in vars(kind()).values():
-        if hasattr(default, "__dataclass_fields__"):
-            yield from parts(type(default))
+    for hinted in get_type_hints(kind).values():
+        for member in members(hinted):
+            yield from parts(member)
 
 
 @pytest.mark.parametrize("kind", list(parts(TrainConfig)), ids=lambda kind: kind.__name__)
