@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 import omegaconf
 from hydra import compose, initialize_config_dir
@@ -52,6 +52,8 @@ class EnvConfig:
 
     task: str = "cheetah-run"
     """A task of `envs.tasks()`, or gym: and what Gymnasium calls an environment."""
+    backend: Literal["dm_control"] | None = None
+    """dm_control: its own simulator and OpenGL pictures, one process a thread; null for ours."""
     action_repeat: int = 2
     """Frames (simulator control steps) a decision lasts."""
     image_size: int = 64

@@ -18,11 +18,10 @@ def make_worlds(env: EnvConfig, count: int, hardware: HardwareConfig, seed: int 
 
     Raises UserError if there is no such environment, or it cannot be used.
     """
-    own = {} if env.task.startswith("gym:") else {"threads": hardware.threads}
     try:
         made = envs.make(
-            env.task, count, device=hardware.device, seed=seed, image_size=env.image_size,
-            action_repeat=env.action_repeat, **own,
+            env.task, count, env.backend, device=hardware.device, seed=seed,
+            image_size=env.image_size, action_repeat=env.action_repeat, threads=hardware.threads,
         )  # fmt: skip
     except ValueError as error:
         raise UserError(f"env.task={env.task}: {error}") from error

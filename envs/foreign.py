@@ -2,6 +2,8 @@
 
 import ast
 import functools
+import multiprocessing
+import signal
 from multiprocessing.connection import wait
 
 import gymnasium as gym
@@ -25,6 +27,15 @@ from envs.suite import make_task
 
 SECONDS_TO_DIE = 5.0  # from a worker's pipe's end to its own, at most
 DEATHS = (EOFError, BrokenPipeError, ConnectionResetError)  # of a worker, as its pipe shows them
+
+
+def apart(make, *arguments):
+    """`make(*arguments)`; in a worker process, freed of what its parent does on signals: Ctrl-C is
+    the parent's to answer, and it ends its workers by SIGTERM."""
+    if multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return make(*arguments)
 
 
 class DmControl(gym.Env):
@@ -119,7 +130,7 @@ class ForeignEnv(VectorEnv):
         size = image_shape("image_size", image_size)
         vector = AsyncVectorEnv if positive("threads", threads) > 1 else SyncVectorEnv
         copies = [
-            functools.partial(Pictures, make_one, size, action_repeat, world)
+            functools.partial(apart, Pictures, make_one, size, action_repeat, world)
             for world in range(num_envs)
         ]
         self._batch = vector(copies, autoreset_mode=AutoresetMode.SAME_STEP)

@@ -118,6 +118,25 @@ def test_a_process_that_dies_is_named():
         env.step(torch.tensor([[0.0], [1.0]]))
 
 
+def test_a_process_does_not_answer_signals_as_its_parent_does():
+    """A run that saves on SIGTERM has workers that end on it, and leave Ctrl-C to the run."""
+    handlers = {s: signal.signal(s, lambda *_: None) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        env = ForeignEnv(Dot, 2, frames=5, threads=2)
+        env.reset()
+        worker = env._batch.processes[0]
+        os.kill(worker.pid, signal.SIGINT)
+        env.step(torch.zeros(2, 1))
+        os.kill(worker.pid, signal.SIGTERM)
+        worker.join(20)
+        assert worker.exitcode == -signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN)
+        env._batch.processes[1].terminate()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_car_racing():
     pytest.importorskip("Box2D", reason="needs Box2D: pip install 'aef-worldmodel[box2d]'")
