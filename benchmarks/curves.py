@@ -62,7 +62,7 @@ def draw_ours(axes, task: str) -> int:
                 minutes[a].append(c)
         common = [a for a in means if len(means[a]) == len(seeds)]
         y = [sum(means[a]) / len(seeds) for a in common]
-        name = f"{label}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+        name = f"{label}, {len(seeds)} run{'s' * (len(seeds) > 1)}"
         if seeds:
             axes[0].plot(common, y, color=colour, lw=2.4, label=name)
             t = [sum(minutes[a]) / len(seeds) for a in common]
