@@ -85,7 +85,8 @@ class TrainConfig:
     """Folder of recorded episodes (agents.collect) to learn from, without acting. `frames` then
     says for how many updates: as many as a run that acts makes in so many frames."""
     prefill: int = 2_000
-    """Decisions with random actions before learning, over all worlds."""
+    """Decisions with random actions before learning, over all worlds; never fewer than `length`
+    in each of them."""
     pretrain: int = 150
     """Updates of the world model alone before the actor starts."""
     decisions_per_update: float = 6.0

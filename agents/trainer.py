@@ -90,8 +90,10 @@ class Trainer:
 
     @property
     def learning(self) -> bool:
-        """Whether the random decisions of the beginning are over."""
-        return self.decisions >= self.config.prefill
+        """Whether the random decisions of the beginning are over: `prefill` of them, and in every
+        world at least the rows of a sequence."""
+        c = self.config
+        return self.decisions >= max(c.prefill, c.length * self.env.num_envs)
 
     # -- acting --------------------------------------------------------------------------
 

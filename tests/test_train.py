@@ -113,6 +113,13 @@ def test_every_part_moves(tmp_path, monkeypatch):
         assert csv.DictReader(file).fieldnames[:3] == ["frames", "decisions", "updates"]
 
 
+def test_learning_waits_for_a_sequence_in_every_world(tmp_path):
+    trainer = make(tmp_path, "prefill=1", "frames=80")
+    trainer.train(book(trainer))
+    rows = trainer.config.length * trainer.env.num_envs
+    assert trainer.updates == trainer.config.pretrain + (38 - rows) // 20  # none earned before
+
+
 def test_dreams_happen_in_averaged_dynamics(tmp_path):
     """They copy the model while it learns alone, then follow it a step late by dream_rate."""
     trainer = make(tmp_path, "dream_rate=0.25")
