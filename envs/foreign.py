@@ -208,7 +208,9 @@ class ForeignEnv(VectorEnv):
             return getattr(self._batch, method)(*args, **options)
         except DEATHS:
             workers = self._batch.processes
-            wait([worker.sentinel for worker in workers], SECONDS_TO_DIE)
+            for sentinel in wait([worker.sentinel for worker in workers], SECONDS_TO_DIE):
+                ended = next(worker for worker in workers if worker.sentinel == sentinel)
+                ended.join(SECONDS_TO_DIE)  # its pipes close a moment before it is gone
             codes = {i: worker.exitcode for i, worker in enumerate(workers)}
             dead = {i: code for i, code in codes.items() if code is not None}
             self._batch.close(terminate=True)
