@@ -52,12 +52,12 @@ class EnvConfig:
 
     task: str = "cheetah-run"
     """A task of `envs.tasks()`, or gym: and what Gymnasium calls an environment."""
-    backend: Literal["dm_control"] | None = None
-    """dm_control: its own simulator and OpenGL pictures, one process a thread; null for ours."""
     action_repeat: int = 2
     """Frames (simulator control steps) a decision lasts."""
     image_size: int = 64
     """Height and width of a frame in pixels."""
+    backend: Literal["dm_control"] | None = None
+    """dm_control: its own simulator and OpenGL pictures, one process a thread; null for ours."""
 
 
 @dataclass(frozen=True)
