@@ -1,30 +1,34 @@
-"""The study of the paper's claims: makes every row once, goes on, draws what is there."""
+"""The study of the paper's claims: makes every row once, goes on, shows what is there."""
 
 import csv
 
 import numpy as np
 import pytest
+import torch
 
 from aef_worldmodel.errors import UserError
-from benchmarks import paper_claims
+from benchmarks import claims_page, paper_claims
 
 
 @pytest.fixture
-def words(tmp_path):
+def words(tmp_path, monkeypatch):
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (60, 12, 12, 1)).astype("uint8")
     np.save(tmp_path / "noise.npy", images)
-    return [f"data={tmp_path / 'noise.npy'}", f"out={tmp_path / 'rows.csv'}", "updates=2",
-            "batch=8", "width=4", "models=aef-center,vae", "seeds=2", "dims=2"]  # fmt: skip
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(claims_page, "PAGE", tmp_path / "docs/claims.md")
+    monkeypatch.setattr(claims_page, "PICTURES", tmp_path / "docs/images")
+    return [f"data={tmp_path / 'noise.npy'}", f"out={tmp_path / 'rows'}", "updates=2",
+            "batch=8", "width=4", "models=aef-center,vae", "seeds=2", "dims=8"]  # fmt: skip
 
 
 def rows(tmp_path):
-    with open(tmp_path / "rows.csv") as file:
+    with open(tmp_path / "rows/noise.npy.csv") as file:
         return list(csv.DictReader(file))
 
 
-def test_every_row_is_made_once_with_equal_networks(words, tmp_path, capsys, monkeypatch):
-    paper_claims.main([*words[:-2], "seeds=1", "dims=2"])
+def test_every_row_is_made_once_with_equal_networks(words, tmp_path, capsys):
+    paper_claims.main([*words, "seeds=1"])
     first = rows(tmp_path)
     paper_claims.main(words)
     assert "2 of 4 to do" in capsys.readouterr().out
@@ -34,22 +38,55 @@ def test_every_row_is_made_once_with_equal_networks(words, tmp_path, capsys, mon
     assert len({r["parameters_networks"] for r in made}) == 1
     assert [r["likelihood"] for r in made] == ["exact", "bound"] * 2
     assert all(r["data"] == "noise.npy" and r["commit"] and r["hardware"] for r in made)
-    assert str(tmp_path) not in (tmp_path / "rows.csv").read_text()
-    monkeypatch.setattr(paper_claims, "PICTURES", tmp_path / "pictures")
-    paper_claims.main(["plot", words[1]])
-    assert (tmp_path / "pictures/paper_claims_noise.npy.png").stat().st_size > 0
+    assert str(tmp_path) not in (tmp_path / "rows/noise.npy.csv").read_text()
+
+
+def test_the_page_shows_what_is_there(words, tmp_path):
+    paper_claims.main(words)
+    paper_claims.main(["page", words[1]])
+    page = (tmp_path / "docs/claims.md").read_text()
+    made = [float(r["bits_per_dim"]) for r in rows(tmp_path) if r["model"] == "vae"]
+    assert f"| `vae` | {claims_page.cell(made)} |" in page and "`iwae`" not in page
+    assert "4 runs, 2 seeds; updates=2, batch=8, width=4" in page and "random conv" in page
+    for name in ("claims_noise.npy.png", "claims_samples_noise.npy.png"):
+        assert f"(images/{name})" in page and (tmp_path / "docs/images" / name).exists()
+    paper_claims.main([*words, "updates=3", "seeds=1"])
+    with pytest.raises(UserError, match="with updates=2, 3 cannot be compared"):
+        paper_claims.main(["page", words[1]])
+
+
+def test_a_page_of_nothing_is_refused(words):
+    with pytest.raises(UserError, match="has no rows yet"):
+        paper_claims.main(["page", words[1]])
+
+
+def test_images_are_kept_as_they_are():
+    images = torch.randint(256, (3, 3, 5, 5), dtype=torch.uint8)
+    assert torch.equal(claims_page.unmosaic(claims_page.mosaic(images)), images)
+    assert claims_page.mosaic(images[:, :1]).shape == (5, 15, 3)
 
 
 def test_intervals_are_students():
-    assert paper_claims.interval([3.0]) == (3.0, 0.0)
-    mean, half = paper_claims.interval([1.0, 2.0, 3.0])
+    assert claims_page.interval([3.0]) == (3.0, 0.0)
+    mean, half = claims_page.interval([1.0, 2.0, 3.0])
     assert mean == 2.0 and half == pytest.approx(4.302653 / 3**0.5, rel=1e-5)
+    assert (claims_page.cell([]), claims_page.cell([0.5])) == ("", "0.5")
+
+
+def test_frames_are_trained_with_settings_of_their_own():
+    frames = paper_claims.config_of("frames:cheetah-run", "vae", "2", 0, {"updates": "7"})
+    digits = paper_claims.config_of("digits", "vae", "2", 0, {})
+    assert (frames.variance, frames.sigma_floor, frames.updates) == ("fixed", 0.1, 7)
+    assert (digits.variance, digits.sigma_floor, digits.updates) == ("independent", 0.01, 1500)
 
 
 @pytest.mark.parametrize(("word", "sentence"), [("dim=2", "unknown word 'dim=2'"),
                                                 ("models=vea", "unknown model=vea"),
-                                                ("dims=0", "latent_dim=0")])  # fmt: skip
+                                                ("dims=0", "latent_dim=0"),
+                                                ("dims=two", "latent_dim=two is wrong"),
+                                                ("seeds=few", "seeds=few is wrong"),
+                                                ("rate=fast", "rate=fast is wrong")])  # fmt: skip
 def test_a_wrong_word_is_told_before_anything_is_made(word, sentence, words, tmp_path):
     with pytest.raises(UserError, match=sentence):
         paper_claims.main([*words, word])
-    assert not (tmp_path / "rows.csv").exists()
+    assert not (tmp_path / "rows").exists()
