@@ -49,7 +49,7 @@ def AEF(
         noise: of a denoising AEF, see `ImageModel`.
         expansion: for "linear" alone, the network (N, D) -> (N, d) that takes the place of W.
         options: of `make_eye`: networks, width, encoder, decoder, variance, sigma_floor,
-            preprocessing.
+            preprocessing, log_scale_bound.
 
     Raises:
         ValueError: anything unknown, or sizes that do not fit.
@@ -130,7 +130,7 @@ def make_eye(
             Dequantisation alone makes 0.0045 of affine preprocessing.
         preprocessing: "affine", `4 (u - mean image)`; or "logit", the logit of
             `0.05 + 0.9 u` and an ActNorm a channel.
-        options: of the kind.
+        options: of the kind, as log_scale_bound.
 
     Raises:
         ValueError: anything unknown, half a pair of networks, or sizes that do not fit.

@@ -127,15 +127,13 @@ class Fitting:
 
 def build_model(config: FitConfig, shape: tuple[int, int, int]) -> ImageModel:
     """The untrained model of the settings. Raises FitConfigError if it does not fit the images."""
-    c, options = config, {}
-    if c.core_flow:
-        options["core_flow"] = c.core_flow
-    if c.prior:
-        options["prior"] = c.prior
+    c = config
+    flows = {name: kind for name in ("core_flow", "prior") if (kind := getattr(c, name))}
     try:
         return make_model(c.model, shape, c.latent_dim, networks=c.networks, width=c.width,
                           variance=c.variance, sigma_floor=c.sigma_floor, noise=c.noise,
-                          preprocessing=c.preprocessing, **options)  # fmt: skip
+                          log_scale_bound=c.log_scale_bound, preprocessing=c.preprocessing,
+                          **flows)  # fmt: skip
     except ValueError as error:
         raise FitConfigError(str(error)) from error
 

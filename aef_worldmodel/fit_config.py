@@ -60,6 +60,8 @@ class FitConfig:
     """The decoder's: independent, fixed (at sigma_floor), dependent on the latent."""
     sigma_floor: float = 0.01
     """Least decoder standard deviation, in units of preprocessed images."""
+    log_scale_bound: float = 4.0
+    """|log sigma_e| of the encoder stays below it; inf for no bound."""
     preprocessing: str = "affine"
     """affine or logit (with ActNorm)."""
     noise: float = 0.0
@@ -97,11 +99,11 @@ class FitConfig:
             least = LEAST.get(name, 1)
             if type(value) is int and value < least:
                 raise FitConfigError(f"{name}={value} must be at least {least}")
-        if self.rate <= 0 or self.noise < 0 or self.sigma_floor <= 0:
-            raise FitConfigError(
-                f"rate={self.rate}, sigma_floor={self.sigma_floor} must be above 0 and "
-                f"noise={self.noise} at least 0"
-            )
+        for name in ("rate", "sigma_floor", "log_scale_bound"):
+            if not getattr(self, name) > 0:
+                raise FitConfigError(f"{name}={getattr(self, name)} must be above 0")
+        if not self.noise >= 0:
+            raise FitConfigError(f"noise={self.noise} must be at least 0")
         if self.core_flow and not self.model.startswith("aef"):
             raise FitConfigError(f"core_flow={self.core_flow} needs an AEF, not model={self.model}")
         if self.prior and self.model == "ae":

@@ -173,7 +173,10 @@ REFUSED = {
     "latent=2": "unknown key 'latent': did you mean latent_dim",
     "latent_dim=two": "latent_dim=two is wrong: expected a whole number",
     "latent_dim=0": "latent_dim=0 must be at least 1",
-    "rate=-1": "must be above 0",
+    "rate=-1": "rate=-1.0 must be above 0",
+    "rate=nan": "rate=nan must be above 0",
+    "log_scale_bound=0": "log_scale_bound=0.0 must be above 0",
+    "noise=-1": "noise=-1.0 must be at least 0",
     "rate=fast": "rate=fast is wrong: expected a number",
     "digits": "expected key=value, got 'digits'",
     "prior=nsf": "unknown prior=nsf",
@@ -199,6 +202,13 @@ def test_a_model_that_does_not_fit_the_images_is_one_sentence(data, tmp_path, mo
         enter(fit.main)
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("error: latent_dim=")
+
+
+def test_floors_and_bounds_reach_the_model():
+    words = ["log_scale_bound=inf", "sigma_floor=0.3", "variance=fixed", "networks=conv", "width=4"]
+    eye = fit.build_model(load(words), (1, 8, 8)).eye
+    assert (eye.log_scale_bound, eye.sigma_floor, eye.variance) == (float("inf"), 0.3, "fixed")
+    assert fit.build_model(load([*words, "log_scale_bound=2"]), (1, 8, 8)).eye.log_scale_bound == 2
 
 
 def test_help_names_every_key(capsys):
