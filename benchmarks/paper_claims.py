@@ -85,7 +85,7 @@ def examine(config: FitConfig, images: Images) -> tuple[dict, torch.Tensor]:
 
 def study(asked: dict[str, str], words: Sequence[str]) -> None:
     """Makes the rows that are missing, a seed of every data set after the other."""
-    hardware = resolve(HardwareConfig(threads=torch.get_num_threads()))
+    hardware = resolve(HardwareConfig(threads=torch.get_num_threads(), autocast="float32"))
     out = Path(asked["out"])
     source = {"commit": commit(), "hardware": machine(hardware),
               "command": command("benchmarks.paper_claims", map(short_word, words))}  # fmt: skip
