@@ -93,7 +93,8 @@ def section(rows: Sequence[Row], folder: Path) -> tuple[str, list[Path]]:
     seeds = len({row["seed"] for row in rows})
     set_so = ", ".join(f"{word}={first[word]}" for word in SETTINGS)
     paths = [plot(rows, PICTURES / f"claims_{name}.png")]
-    lines = [f"## {first['data']}", "", f"{len(rows)} runs, {seeds} seeds; {set_so}.", ""]
+    counts = f"{len(rows)} runs, {seeds} seed{'s' * (seeds > 1)}"
+    lines = [f"## {first['data']}", "", f"{counts}; {set_so}.", ""]
     sheet = samples(folder / "samples" / name, first["data"])
     if sheet is not None:
         paths.append(PICTURES / f"claims_samples_{name}.png")
