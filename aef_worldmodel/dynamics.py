@@ -101,6 +101,35 @@ class Dynamics(nn.Module):
         before = torch.cat([torch.zeros_like(latents[:, :1]), latents[:, :-1]], 1)
         return self.prior(recurrent, before * ~first[..., None])
 
+    def overshoot(self, states: State, batch: dict[str, Tensor],
+                  steps: int) -> tuple[Tensor, Tensor]:
+        """How well dreams of `steps` decisions, without noise, meet what came.
+
+        From the states (B, T, .) of every row that has `steps` rows after it; batch: action
+        (B, T, A), reward and first (B, T). Returns two means over decisions and rows (): of
+        `-(z_(t+k) - mean_k)^2 / (2 v_k)` in nats, summed over d, where v_k is the sum of the
+        prior's variances on the way and the latents that came are given; and of the rewards'
+        cross-entropies. After latent overshooting, Hafner et al. 2019, section 4.
+        """
+        rows = states.latent.shape[1] - steps
+        later = lambda x, k: x[:, k : k + rows].flatten(0, 1)  # noqa: E731  (B rows, .)
+        state = State(*(later(part, 0) for part in states))
+        variance, within = 0.0, torch.ones_like(later(batch["first"], 0))
+        nats, rewards, count = [], [], []
+        for k in range(1, steps + 1):
+            recurrent = self.step(state, later(batch["action"], k - 1))
+            mean, std = self.prior(recurrent, state.latent)
+            state = State(recurrent, mean)
+            variance = variance + std.detach().square()
+            within = within & ~later(batch["first"], k)  # no other episode has begun
+            missed = later(states.latent, k).detach() - mean
+            nats.append((-0.5 * missed.square() / variance).sum(-1) * within)
+            loss = self.reward_head.loss(state.features, later(batch["reward"], k))
+            rewards.append(loss * within)
+            count.append(within.sum())
+        total = torch.stack(count).sum().clamp(min=1)
+        return torch.stack(nats).sum() / total, torch.stack(rewards).sum() / total
+
     def imagine(self, start: State, policy: Callable[[Tensor], tuple], horizon: int,
                 temperature: float = 1.0,
                 generator: torch.Generator | None = None) -> tuple[State, list[tuple]]:

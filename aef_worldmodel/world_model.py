@@ -101,9 +101,12 @@ class WorldModel(Dynamics):
         video = image + (1 - c.anchor) * prior + c.anchor * anchor
         if part == "eye":
             video = image + anchor
-        reward, ended = self._head_losses(State(recurrent, read), batch)
-        total = -c.likelihood_scale * video + c.reward_weight * reward + ended
-        terms |= {
+        states = State(recurrent, read)
+        reward, ended = self._head_losses(states, batch)
+        ahead = self._overshoot_losses(states, batch)
+        total = ended - c.likelihood_scale * (video + ahead.get("ahead", 0.0))
+        total = total + c.reward_weight * (reward + ahead.get("ahead_reward", 0.0))
+        terms |= ahead | {
             "loss": total, "prior": prior, "latent_std": latents.std(), "prior_std": std.mean(),
             "reward_loss": reward, "continue_loss": ended,
         }  # fmt: skip
@@ -131,17 +134,26 @@ class WorldModel(Dynamics):
         going = (~batch["terminal"]).float()
         return reward, F.binary_cross_entropy_with_logits(logits, going)
 
-    def follow(self, frames: Tensor, actions: Tensor, first: Tensor | None = None) -> State:
-        """Filtered states of every row of sequences that begin with an episode or at rest.
+    def _overshoot_losses(self, states: State, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What dreams of several decisions miss of latents, nats, and of rewards; where asked."""
+        steps = min(self.config.overshoot, states.latent.shape[1] - 1)
+        if steps < 1:
+            return {}
+        return dict(zip(("ahead", "ahead_reward"), self.overshoot(states, batch, steps)))
 
-        frames (B, T, C, H, W) uint8, actions (B, T, A), first (B, T) bool, by default True at
-        t = 0 alone. Deterministic. Returns (B, T, H) and (B, T, d).
+    def follow(self, frames: Tensor, actions: Tensor, first: Tensor | None = None,
+               start: Tensor | None = None) -> State:
+        """Filtered states of every row of sequences.
+
+        frames (B, T, C, H, W) uint8, actions (B, T, A), first (B, T) bool: where an episode begins,
+        by default nowhere; start (B, H): the recurrent state of the first row, by default at rest.
+        Deterministic. Returns (B, T, H) and (B, T, d).
         """
         size, length = frames.shape[:2]
         if first is None:
             first = torch.zeros(size, length, dtype=torch.bool, device=frames.device)
         latents = self.eye.encode(frames.flatten(0, 1)).latent.view(size, length, -1)
-        start = self.initial(size).recurrent
+        start = self.initial(size).recurrent if start is None else start
         return State(self.filter(latents, actions, first, start), latents)
 
     def log_prob(self, frames: Tensor, actions: Tensor, dequantise: bool = True) -> VideoLogProb:

@@ -101,8 +101,9 @@ class TrainConfig:
     """Adam's learning rate of the actor."""
     critic_rate: float = 8e-4
     """Adam's learning rate of the critic."""
-    dream_rate: float = 0.03
-    """How far the averaged dynamics, in which the agent imagines, follow an update; at most 1."""
+    average_rate: float = 0.03
+    """How far the averaged world model, in which the agent acts and dreams, follows an update; at
+    most 1, where it is the model of the moment."""
     replay_rows: int = 500_000
     """Rows the replay samples from, over all worlds."""
     eval_every: int = 10_000
@@ -120,8 +121,10 @@ class TrainConfig:
                 raise ConfigError(f"{name}={value} must be at least {least.get(name, 1)}")
             if isinstance(value, float) and value <= 0:
                 raise ConfigError(f"{name}={value} must be above 0")
-        if self.dream_rate > 1:
-            raise ConfigError(f"dream_rate={self.dream_rate} must be at most 1, where it copies")
+        if self.average_rate > 1:
+            raise ConfigError(
+                f"average_rate={self.average_rate} must be at most 1, where it copies"
+            )
 
 
 def agent_name(kind: type) -> str:

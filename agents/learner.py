@@ -1,11 +1,14 @@
 """One gradient step of everything that learns: world model, actor, critic.
 
-The actor-critic learns in an average of the dynamics over the last updates, which foresees better
-than the weights of any one of them, and from the states of the update before. So its step and the
-world model's do not depend on each other and run side by side, on a thread each: on a processor
-these steps are too small to profit from more threads (docs/speed.md).
+Two copies of the world model: `online` takes the gradient steps, and `model`, which everyone else
+reads, is an average of its weights over the last updates. Acting, filtering and dreaming all happen
+in the average: its eye and its dynamics speak of the same latents, which those of two different
+moments do not (docs/agent.md). The actor-critic learns from the rows of the update before, so its
+step and the world model's do not depend on each other and run side by side, on a thread each: on a
+processor these steps are too small to profit from more threads (docs/speed.md).
 """
 
+import copy
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -14,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from aef_worldmodel.dynamics import Dynamics, State
+from aef_worldmodel.dynamics import State
 from aef_worldmodel.errors import UserError
 from aef_worldmodel.persistence import load_weights
 from aef_worldmodel.world_model import Part, WorldModel
@@ -22,7 +25,8 @@ from agents.config import TrainConfig
 from agents.imagination import ImaginationAgent
 
 MODEL_CLIP, ACTOR_CLIP, CRITIC_CLIP = 10.0, 1.0, 10.0  # largest gradient norms
-WARM_ROWS = 3  # rows of a sequence not imagined from: their recurrent state is stale
+WARM_ROWS = 5  # rows of a sequence not imagined from: their recurrent state is stale
+KEPT = ("frame", "action", "reward", "terminal", "first", "recurrent")  # rows the agent learns from
 
 
 class NonFinite(UserError):
@@ -41,17 +45,17 @@ class Learner:
     def __init__(self, config: TrainConfig, frame_shape: tuple[int, int, int], action_dim: int):
         self.config = config
         self.device = torch.device(config.hardware.device)
-        self.model = WorldModel(config.world_model, frame_shape, action_dim).to(self.device)
+        self.online = WorldModel(config.world_model, frame_shape, action_dim).to(self.device)
+        self.model = copy.deepcopy(self.online).requires_grad_(False)
         features = config.world_model.recurrent_dim + config.world_model.latent_dim
         self.agent = ImaginationAgent(config.agent, features, action_dim).to(self.device)
-        m = self.model
+        m = self.online
         self.groups = {
             "eye": list(m.eye.parameters()),
             "dynamics": [*m.cell.parameters(), *m.prior_net.parameters()],
             "heads": [*m.reward_head.parameters(), *m.continue_head.parameters()],
         }
-        self.dream = Dynamics(config.world_model, action_dim).to(self.device)
-        self.last: dict[str, Tensor] | None = None  # the last update's rows and states, (B, T, .)
+        self.last: dict[str, Tensor] | None = None  # the last update's rows (B, T, .)
         self.generator = torch.Generator(self.device)
         self.generator.manual_seed(config.seed)
         beside = self.device.type == "cpu" and config.hardware.threads > 1
@@ -80,32 +84,43 @@ class Learner:
         Returns the new recurrent states of the rows (B, T, H), and named terms () on the device.
         """
         beside = None
-        self._follow_dynamics(self.config.dream_rate if act else 1.0)
         if act and self.last is not None:
             start = self.pool.submit if self.pool else _Later
-            beside = start(self._step_agent, self.last)
+            beside = start(self._learn_to_act, self.last)
         try:
             states, terms = self._step_model(batch, act)
         finally:
             if self.pool and beside:
                 wait([beside])  # even when the world model's step failed: its error comes first
         terms |= beside.result() if beside else {}
-        kept = {name: batch[name] for name in ("reward", "terminal", "first")}
-        self.last = kept | states._asdict()
+        self._average(self.config.average_rate if act else 1.0)
+        self.last = {name: batch[name] for name in KEPT}
         return states.recurrent, terms
 
+    def centre(self, frames: Tensor) -> None:
+        """Takes the mean of `frames` (N, C, H, W) uint8 as the centre of preprocessing."""
+        for model in (self.online, self.model):
+            model.eye.set_mean(frames)
+
     @torch.no_grad()
-    def _follow_dynamics(self, rate: float) -> None:
-        """Moves the averaged dynamics towards the model's; rate 1 copies them."""
-        own = dict(self.model.named_parameters())
-        names, averages = zip(*self.dream.named_parameters())
-        torch._foreach_lerp_(averages, [own[name] for name in names], rate)
+    def _average(self, rate: float) -> None:
+        """Moves the averaged world model towards the online one; rate 1 copies it."""
+        own, average = self.online, self.model
+        torch._foreach_lerp_(list(average.parameters()), list(own.parameters()), rate)
+
+    def _learn_to_act(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The agent's step, from the states (B, T, .) that the averaged model filters of rows."""
+        with torch.no_grad(), self.autocast():
+            states = self.model.follow(
+                rows["frame"], rows["action"], rows["first"], rows["recurrent"][:, 0].float()
+            )
+        return self._step_agent(rows | states._asdict())
 
     def _step_model(self, batch: dict[str, Tensor], act: bool) -> tuple[State, dict[str, Tensor]]:
         staged = self.config.world_model.training == "staged"
         part: Part = "joint" if not staged else ("dynamics" if act else "eye")
         with self.autocast():
-            losses = self.model.loss({**batch, "recurrent": batch["recurrent"][:, 0]}, part)
+            losses = self.online.loss({**batch, "recurrent": batch["recurrent"][:, 0]}, part)
         refuse_non_finite(losses.terms)
         self.optimisers["model"].zero_grad()
         losses.total.backward()
@@ -125,7 +140,7 @@ class Learner:
         chosen = chosen[: self.config.agent.starts]
         with self.autocast():
             loss, terms, imagined = self.agent.actor_loss(
-                self.dream, State(*(part[chosen] for part in start)), self.generator
+                self.model, State(*(part[chosen] for part in start)), self.generator
             )
         actor = list(self.agent.actor.parameters())
         for weight, gradient in zip(actor, torch.autograd.grad(loss, actor)):
@@ -153,7 +168,7 @@ class Learner:
         """Weights and optimiser states, nested."""
         return {
             "model": self.model.state_dict(),
-            "dream": self.dream.state_dict(),
+            "online": self.online.state_dict(),
             "agent": self.agent.state_dict(),
             "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
             "last": self.last,
@@ -163,7 +178,7 @@ class Learner:
     def load_state_dict(self, state: dict, source: Path) -> None:
         """Goes to a saved state. Raises UserError, naming `source`, for another architecture."""
         load_weights(self.model, state["model"], source)
-        load_weights(self.dream, state["dream"], source)
+        load_weights(self.online, state["online"], source)
         load_weights(self.agent, state["agent"], source)
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])

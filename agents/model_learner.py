@@ -1,11 +1,11 @@
 """The world model's own learning, and beside it an agent that reads its states."""
 
+import copy
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from aef_worldmodel.dynamics import Dynamics
 from aef_worldmodel.persistence import load_weights
 from aef_worldmodel.world_model import WorldModel
 from agents.agent import Agent
@@ -27,32 +27,26 @@ class ModelLearner(Learner):
                  agent: Agent):
         self.config, self.agent = config, agent
         self.device = torch.device(config.hardware.device)
-        m = self.model = WorldModel(config.world_model, frame_shape, action_dim).to(self.device)
+        m = self.online = WorldModel(config.world_model, frame_shape, action_dim).to(self.device)
+        self.model = copy.deepcopy(m).requires_grad_(False)
         self.groups = {
             "eye": list(m.eye.parameters()),
             "dynamics": [*m.cell.parameters(), *m.prior_net.parameters()],
             "heads": [*m.reward_head.parameters(), *m.continue_head.parameters()],
         }
-        self.dream = Dynamics(config.world_model, action_dim).to(self.device)
         self.last: dict[str, Tensor] | None = None
         self.pool = None  # agents draw from torch's generator: one after the other
         parameters = [p for group in self.groups.values() for p in group]
         self.optimisers = {"model": self._adam(parameters, config.model_rate)}
 
-    def update(self, batch: dict[str, Tensor], act: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """As Learner's; the rows the agent learns from hold their actions, too."""
-        result = super().update(batch, act)
-        self.last["action"] = batch["action"]
-        return result
-
     def _step_agent(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self.agent.learn(rows, self.dream)
+        return self.agent.learn(rows, self.model)
 
     def state_dict(self) -> dict:
         """Weights, optimiser state and all that the agent needs, nested."""
         return {
             "model": self.model.state_dict(),
-            "dream": self.dream.state_dict(),
+            "online": self.online.state_dict(),
             "agent": self.agent.state_dict(),
             "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
             "last": self.last,
@@ -61,7 +55,7 @@ class ModelLearner(Learner):
     def load_state_dict(self, state: dict, source: Path) -> None:
         """Goes to a saved state. Raises UserError, naming `source`, for another architecture."""
         load_weights(self.model, state["model"], source)
-        load_weights(self.dream, state["dream"], source)
+        load_weights(self.online, state["online"], source)
         self.agent.load_state_dict(state["agent"], source)
         self.optimisers["model"].load_state_dict(state["optimisers"]["model"])
         if state["last"] is not None:

@@ -87,7 +87,7 @@ def train(config: settings.TrainConfig, data: Recording, updates: int, seed: int
     torch.manual_seed(seed)
     learner = Learner(config, data.frame_shape, data.action_dim)
     generator = torch.Generator().manual_seed(seed)
-    learner.model.eye.set_mean(data.sample(512, 1, generator)["frame"][:, 0].to(learner.device))
+    learner.centre(data.sample(512, 1, generator)["frame"][:, 0].to(learner.device))
     data.reset()
     for _ in range(updates):
         batch = data.sample(config.batch, config.length, generator)

@@ -160,7 +160,7 @@ class Trainer:
 
     def centre(self) -> None:
         """Takes the mean of the first frames as the centre of preprocessing."""
-        self.learner.model.eye.set_mean(self.replay.sample(512, 1)["frame"][:, 0])
+        self.learner.centre(self.replay.sample(512, 1)["frame"][:, 0])
 
     # -- evaluating ----------------------------------------------------------------------
 

@@ -5,7 +5,8 @@
 For every quoted list of settings (over the defaults) and seed, a world model alone learns from
 what the run's worlds but the last have recorded. On the last world's rows, dreams with the actions
 that were taken begin 20 rows into sequences of 40. Reported, 1, 5 and 15 decisions ahead, for the
-model's own dynamics and for their average (`dream_rate`):
+model of the last update and for the average of its weights (`average_rate`), each from its own
+states:
 
     reward_K   mean absolute error of the reward, over the mean absolute reward
     latent_K   root mean square error of z, over its standard deviation: 1 is as bad as its mean
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from aef_worldmodel.dynamics import Dynamics, State
+from aef_worldmodel.world_model import WorldModel
 from agents import config as settings
 from agents import entry
 from agents.hardware import HardwareConfig, resolve
@@ -50,22 +52,23 @@ def only(data: Recording, last: bool) -> Recording:
 
 
 def learn(config: settings.TrainConfig, data: Recording, updates: int, seed: int,
-          tick) -> tuple[Learner, Dynamics]:
-    """A world model trained alone, and the average of its dynamics."""
+          tick) -> tuple[Learner, WorldModel]:
+    """A world model trained alone, and the average of its weights."""
     torch.manual_seed(seed)
     learner = Learner(config, data.frame_shape, data.action_dim)
     generator = torch.Generator().manual_seed(seed)
-    learner.model.eye.set_mean(data.sample(512, 1, generator)["frame"][:, 0])
-    average = Dynamics(config.world_model, data.action_dim)
-    own = [dict(learner.model.named_parameters())[name] for name, _ in average.named_parameters()]
+    learner.centre(data.sample(512, 1, generator)["frame"][:, 0])
+    average = copy.deepcopy(learner.model)
     for update in range(updates):
         batch = data.sample(config.batch, config.length, generator)
         index = batch.pop("index")
         recurrent, _ = learner.update(batch, act=False)
         data.write(index, recurrent)
-        rate = max(config.dream_rate, 1 / (1 + update))
+        rate = max(config.average_rate, 1 / (1 + update))
         with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), own, rate)
+            torch._foreach_lerp_(
+                list(average.parameters()), list(learner.model.parameters()), rate
+            )
         tick()
     return learner, average
 
@@ -91,7 +94,7 @@ def errors(dynamics: Dynamics, states: State, batch: dict[str, Tensor]) -> dict[
 
 
 @torch.no_grad()
-def judge(learner: Learner, average: Dynamics, data: Recording) -> dict[str, float]:
+def judge(learner: Learner, average: WorldModel, data: Recording) -> dict[str, float]:
     """The measures, on sequences that are the same for every model."""
     generator, model = torch.Generator().manual_seed(99), learner.model
     totals, scores = {"": [], "_average": []}, {}
@@ -100,11 +103,11 @@ def judge(learner: Learner, average: Dynamics, data: Recording) -> dict[str, flo
         batch = data.sample(SIZE, LENGTH, generator)
         batch["first"][:, 0] = True
         with learner.autocast():
-            states = model.follow(batch["frame"], batch["action"], batch["first"])
             batch["recurrent"] = torch.zeros(SIZE, data.recurrent_dim)
             terms.append(model.loss(batch).terms)
-            for which, dynamics in (("", model), ("_average", average)):
-                totals[which].append(errors(dynamics, states, batch))
+            for which, judged in (("", model), ("_average", average)):
+                states = judged.follow(batch["frame"], batch["action"], batch["first"])
+                totals[which].append(errors(judged, states, batch))
     for which, sums in totals.items():
         total = {name: sum(s[name] for s in sums).item() for name in sums[0]}
         for k in AHEAD:

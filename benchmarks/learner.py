@@ -118,7 +118,7 @@ def updates(config: settings.TrainConfig) -> dict[str, float]:
 
     return median_ms({
         "update, world model alone": lambda: learner.update(batch, act=False),
-        "update, actor-critic alone": lambda: learner._step_agent(learner.last),
+        "update, actor-critic alone": lambda: learner._learn_to_act(learner.last),
         "update, one after the other": lambda: update(False),
         "update, side by side": lambda: update(True),
     })  # fmt: skip

@@ -120,21 +120,39 @@ def test_learning_waits_for_a_sequence_in_every_world(tmp_path):
     assert trainer.updates == trainer.config.pretrain + (38 - rows) // 20  # none earned before
 
 
-def test_dreams_happen_in_averaged_dynamics(tmp_path):
-    """They copy the model while it learns alone, then follow it a step late by dream_rate."""
-    trainer = make(tmp_path, "dream_rate=0.25")
+def test_everyone_reads_an_averaged_world_model(tmp_path):
+    """It copies the online one while that learns alone, then follows it by average_rate."""
+    trainer = make(tmp_path, "average_rate=0.25")
     learner, log = trainer.learner, book(trainer)
     while trainer.updates < trainer.config.pretrain:
         trainer._iterate(log)
+    assert torch.equal(learner.model.eye.mean, learner.online.eye.mean)
     for rate, act in ((1.0, False), (0.25, True), (0.25, True)):
-        own = dict(learner.model.named_parameters())
-        before = {name: p.clone() for name, p in learner.dream.named_parameters()}
-        ahead = {name: own[name].clone() for name in before}
+        before = [p.clone() for p in learner.model.parameters()]
         trainer.learn(act)
-        for name, average in learner.dream.named_parameters():
-            expected = before[name] + rate * (ahead[name] - before[name])
-            torch.testing.assert_close(average, expected, rtol=1e-5, atol=1e-7)
-        assert any(not torch.equal(own[name], p) for name, p in learner.dream.named_parameters())
+        for old, average, own in zip(
+            before, learner.model.parameters(), learner.online.parameters(), strict=True
+        ):
+            torch.testing.assert_close(average, old + rate * (own - old), rtol=1e-5, atol=1e-6)
+        same = [torch.equal(*pair) for pair in
+                zip(learner.model.parameters(), learner.online.parameters())]  # fmt: skip
+        assert all(same) != act
+
+
+def test_the_agent_learns_from_states_that_the_averaged_model_filters(tmp_path):
+    trainer = make(tmp_path, "average_rate=0.25")
+    learner, log, seen = trainer.learner, book(trainer), []
+    while trainer.updates < trainer.config.pretrain + 2:
+        trainer._iterate(log)
+    learner._step_agent = lambda rows: seen.append(rows) or {}
+    rows = {name: value.clone() for name, value in learner.last.items()}
+    with torch.no_grad(), learner.autocast():
+        expected = learner.model.follow(
+            rows["frame"], rows["action"], rows["first"], rows["recurrent"][:, 0].float()
+        )
+    trainer.learn()
+    torch.testing.assert_close(seen[0]["recurrent"], expected.recurrent)
+    torch.testing.assert_close(seen[0]["latent"], expected.latent)
 
 
 def test_non_finite_loss_names_the_term_and_the_way_back(tmp_path):
@@ -144,7 +162,7 @@ def test_non_finite_loss_names_the_term_and_the_way_back(tmp_path):
         trainer._iterate(log)
     saved = list_checkpoints(tmp_path / "checkpoints")
     with torch.no_grad():
-        trainer.learner.model.reward_head.network[0].weight.fill_(float("nan"))
+        trainer.learner.online.reward_head.network[0].weight.fill_(float("nan"))
     with pytest.raises(NonFinite, match=r"reward_loss.*resume="):
         trainer.train(log)
     assert list_checkpoints(tmp_path / "checkpoints") == saved

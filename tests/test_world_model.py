@@ -14,7 +14,7 @@ from aef_worldmodel.world_model import State, WorldModel, WorldModelConfig
 
 SHAPE, ACTIONS, SIZE, LENGTH = (3, 16, 16), 2, 3, 7
 CONFIG = WorldModelConfig(
-    latent_dim=5, recurrent_dim=8, hidden_dim=16, width=8, decoded_frames=10**6
+    latent_dim=5, recurrent_dim=8, hidden_dim=16, width=8, decoded_frames=10**6, overshoot=0
 )
 EYES = {
     "dct": {}, "corner": {"core": "corner"},
@@ -265,6 +265,55 @@ def test_imagined_latents_have_the_priors_moments():
         scores = (dreamt.latent[1] - mean) / (temperature * std)  # (N, d)
         assert scores.mean(0).abs().max() < 5 / 20_000**0.5
         assert (scores.std(0) - 1).abs().max() < 5 / 40_000**0.5
+
+
+def overshoot_told_again(model, states, data, steps):
+    """Both means of `Dynamics.overshoot`, a row, a start and a decision at a time."""
+    nats, rewards = [], []
+    for b in range(SIZE):
+        for t in range(LENGTH - steps):
+            state = State(states.recurrent[b, t][None], states.latent[b, t][None])
+            variance = torch.zeros(CONFIG.latent_dim)
+            for k in range(1, steps + 1):
+                if data["first"][b, t + k]:
+                    break
+                recurrent = model.step(state, data["action"][b, t + k - 1][None])
+                mean, std = model.prior(recurrent, state.latent)
+                state, variance = State(recurrent, mean), variance + std[0].square()
+                came = states.latent[b, t + k]
+                nats.append(sum(-((came - mean[0]) ** 2) / (2 * variance)))
+                real = data["reward"][b, t + k][None]
+                rewards.append(model.reward_head.loss(state.features, real))
+    return torch.stack(nats).mean(), torch.cat(rewards).mean()
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@torch.no_grad()
+def test_overshooting_dreams_end_where_episodes_begin(steps):
+    model, data = make(), batch()
+    states = model.follow(data["frame"], data["action"], data["first"])
+    found = model.overshoot(states, data, steps)
+    torch.testing.assert_close(found, overshoot_told_again(model, states, data, steps))
+
+
+def test_overshooting_moves_dreams_towards_what_came_but_not_their_spread():
+    model, data = make(), batch()
+    states = model.follow(data["frame"], data["action"], data["first"])
+    latents = states.latent.detach().requires_grad_()
+    model.overshoot(State(states.recurrent, latents), data, 2)[0].backward()
+    assert (latents.grad[:, -2:] == 0).all()  # only met, never started from
+    assert (latents.grad[:, :-2] != 0).any()
+    bias = model.prior_net[-1].bias.grad
+    assert (bias[: CONFIG.latent_dim] != 0).all() and (bias[CONFIG.latent_dim :] == 0).all()
+
+
+def test_overshooting_counts_in_the_loss():
+    torch.manual_seed(0)
+    losses = make(overshoot=2).loss(batch())
+    torch.manual_seed(0)
+    terms, plain = losses.terms, make().loss(batch())
+    added = terms["ahead_reward"] - CONFIG.likelihood_scale * terms["ahead"]
+    torch.testing.assert_close(losses.total, plain.total + added)
 
 
 @torch.no_grad()
