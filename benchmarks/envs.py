@@ -2,6 +2,7 @@
 
     python -m benchmarks.envs [task] [--seconds 4] [--out results/envs_cpu.csv]
     python -m benchmarks.envs [task] --device cuda --out results/envs_gpu.csv
+    python -m benchmarks.envs [task] --engine warp --seconds 1    # a GPU's code, slowly, on the CPU
 
 A decision is two control steps and one 64x64 picture. `physics`, `pictures` and `reset` are
 measured apart, in milliseconds of wall time for all worlds together: a reset begins an episode in
@@ -27,6 +28,7 @@ import psutil
 import torch
 
 CPU_WORLDS = ("1x1", "8x1", "8x2", "32x1", "32x2", "128x1", "128x2")  # worlds x threads
+WARP_WORLDS = ("2", "8")  # on the CPU, only to show that it runs
 GPU_WORLDS = ("256", "512", "1024", "2048", "4096", "8192", "16384")
 REFERENCES = (("default", 1), ("default", 2), ("fast", 1), ("async", 1))  # kind, processes
 ASYNC_WORKERS = 2
@@ -65,13 +67,13 @@ def memory(device: str) -> float:
     return psutil.Process().memory_info().rss / GIGABYTE
 
 
-def ours(task: str, worlds: int, threads: int, seconds: float, device: str) -> dict:
-    """A row: our worlds, on the C engine or on CUDA."""
+def ours(task: str, worlds: int, threads: int, seconds: float, device: str, engine: str) -> dict:
+    """A row: our worlds, on one of the engines."""
     import envs
 
     gc.collect()
     before = memory(device)
-    options = {"device": device, "image_size": PIXELS, "action_repeat": REPEAT}
+    options = {"device": device, "engine": engine, "image_size": PIXELS, "action_repeat": REPEAT}
     env = envs.make(task, worlds, threads=threads, **options)
     env.reset(seed=0)
     actions = (torch.rand(16, *env.action_space.shape) * 2 - 1).to(device)
@@ -87,9 +89,8 @@ def ours(task: str, worlds: int, threads: int, seconds: float, device: str) -> d
     split = {name: 1e3 * measure(part, seconds / 4, device)[0] for name, part in parts.items()}
     used = memory(device) - before
     env.close()
-    return row("c" if device == "cpu" else "warp", worlds, threads, worlds / wall, cpu / worlds) | (
-        split | {"memory_gb": used}
-    )
+    found = row(engine, worlds, threads, worlds / wall, cpu / worlds)
+    return found | split | {"memory_gb": used}
 
 
 def row(engine: str, worlds: int, threads: int, rate: float, cpu_seconds: float) -> dict:
@@ -202,6 +203,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("task", nargs="?", default="cheetah-run")
     parser.add_argument("--seconds", type=float, default=4.0, help="a configuration is timed for")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--engine", choices=("c", "warp"), help="c on the CPU unless told")
     parser.add_argument("--worlds", nargs="+", metavar="N[xTHREADS]", help="instead of the usual")
     parser.add_argument("--out", type=Path, help="CSV to keep the rows in")
     kinds = [kind for kind, _ in REFERENCES]
@@ -229,23 +231,24 @@ def main() -> None:
     print(f"{measured.hardware(device)}; load average {busy:.1f} before the run", flush=True)
     rows = references(task, seconds)
     base = rows[0] if rows else None
-    sizes = options.worlds or (CPU_WORLDS if device == "cpu" else GPU_WORLDS)
-    for worlds, _, threads in (size.partition("x") for size in sizes):
-        rows.append(ours(task, int(worlds), int(threads or 1), seconds, device))
+    engine = options.engine or {"cpu": "c", "cuda": "warp"}[device]
+    on_cpu = CPU_WORLDS if engine == "c" else WARP_WORLDS
+    usual = on_cpu if device == "cpu" else GPU_WORLDS
+    words = [task, "--seconds", str(seconds), "--device", device, "--engine", engine]
+    words += ["--worlds", *options.worlds] if options.worlds else []
+    command = " ".join(["python -m benchmarks.envs", *words])
+    for worlds, _, threads in (size.partition("x") for size in options.worlds or usual):
+        rows.append(ours(task, int(worlds), int(threads or 1), seconds, device, engine))
         show(rows[-1])
-    rows = compared(rows, task, base, busy)
+        if options.out:  # at once: a larger size may not fit into memory
+            measured.write(options.out, compared(rows, task, base, busy), command, device)
     if base:
-        mine = [one for one in rows if not one["engine"].startswith("dm_control")]
-        best = max(mine, key=lambda one: one["ratio"])
+        mine = [one for one in compared(rows, task, base, busy) if one["engine"] == engine]
+        best = max(one["ratio"] for one in mine)
         print(
-            f"best: {best['ratio']:.1f} times the decisions a second of dm_control's default in "
+            f"best: {best:.1f} times the decisions a second of dm_control's default in "
             f"one process, with {max(one['cpu_ratio'] for one in mine):.1f} times less CPU time"
         )
-    if options.out:
-        words = [task, "--seconds", str(seconds), "--device", device]
-        words += ["--worlds", *options.worlds] if options.worlds else []
-        command = " ".join(["python -m benchmarks.envs", *words])
-        measured.write(options.out, rows, command, device)
 
 
 if __name__ == "__main__":

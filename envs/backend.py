@@ -34,8 +34,14 @@ def make_engine(
         return WarpEngine(model, num_worlds, device, task.needs_contacts, task.needs_rows)
 
 
-def make_renderer(engine: Engine, size: tuple[int, int], camera: int, threads: int):
-    """What draws the engine's worlds; `threads` matter to the C engine only."""
+def make_renderer(
+    engine: Engine, size: tuple[int, int], camera: int, threads: int, geoms: bool = False
+):
+    """What draws the engine's worlds; `threads` matter to the C engine only.
+
+    Args:
+        geoms: keep which geom each ray met, too.
+    """
     if isinstance(engine, CpuEngine):
-        return CpuRenderer(engine, size, camera, threads)
-    return WarpRenderer(engine, size, camera)
+        return CpuRenderer(engine, size, camera, threads, geoms)
+    return WarpRenderer(engine, size, camera, geoms)

@@ -1,10 +1,12 @@
 """Looks that differ from world to world and from episode to episode."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
+from envs.backdrop import Backdrop, BackedRenderer
 from envs.suite.task import Draw
 
 STREAM = 1  # of each episode's random numbers; 0 is the task's, so that the physics stays the same
@@ -18,6 +20,8 @@ class Randomization:
         colours: a material's or geom's red, green and blue each move by up to this, in [0, 1].
         light: lights' brightness is multiplied by a factor from 1 - light to 1 + light, in [0, 1].
         camera: the camera is moved by up to this along each axis, in metres.
+        sky, floor: how much of a moving backdrop is seen in place of them, in [0, 1]: a
+            distractor. At 1 nothing is left of the sky, or of the floor, its pattern and shadows.
 
     Raises:
         ValueError: a negative amount, or a share above 1.
@@ -26,6 +30,8 @@ class Randomization:
     colours: float = 0.0
     light: float = 0.0
     camera: float = 0.0
+    sky: float = 0.0
+    floor: float = 0.0
 
     def __post_init__(self):
         for field in fields(self):
@@ -53,16 +59,35 @@ class Looks:
         if amount.camera:
             for name in ("cam_pos", "cam_pos0", "cam_poscom0"):
                 self._arrays[name] = engine.expand(name)  # (N, cameras, 3)
+        self._backdrop = None
+        if amount.sky or amount.floor:
+            where = engine.model, engine.num_worlds, engine.device
+            self._backdrop = Backdrop(*where, amount.sky, amount.floor)
         self._usual = {name: array[0].clone() for name, array in self._arrays.items()}
 
-    def show_in(self, renderer) -> None:
-        """Makes a renderer of the engine's worlds draw their own colours and lights."""
+    @property
+    def needs_geoms(self) -> bool:
+        """Whether a renderer must say which geom each ray met."""
+        return self._backdrop is not None
+
+    def shown_in(self, renderer, frames: Callable[[], Tensor]):
+        """A renderer of the engine's worlds that draws their own looks.
+
+        Args:
+            renderer: one that has not drawn them yet; it is changed.
+            frames: says how many control steps each world's episode has lasted, (N,).
+        """
         for name, array in self._shown.items():
             renderer.use(name, array)
+        if self._backdrop is None:
+            return renderer
+        return BackedRenderer(renderer, self._backdrop, frames)
 
     def draw(self, worlds: Tensor, seeds: Tensor, episodes: Tensor) -> None:
         """Gives the worlds (K,) the looks of their episodes; forward them afterwards."""
         device = worlds.device
+        if self._backdrop is not None:
+            self._backdrop.draw(worlds, seeds, episodes)
         draw = Draw(seeds, episodes, device, torch.float64, STREAM)
         amount = self.amount
         for name, array in self._arrays.items():

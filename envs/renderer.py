@@ -43,11 +43,14 @@ def announced(what: str, after_seconds: float = 2.5):
         timer.cancel()
 
 
-def ray_tracer(model: mujoco.MjModel, num_worlds: int, size: tuple[int, int], camera: int):
+def ray_tracer(
+    model: mujoco.MjModel, num_worlds: int, size: tuple[int, int], camera: int, geoms: bool
+):
     """mujoco-warp's render context for one camera, on Warp's current device.
 
     Args:
         size: (H, W) in pixels.
+        geoms: keep which geom each ray met, too.
     """
     height, width = size
     return mjw.create_render_context(
@@ -57,7 +60,7 @@ def ray_tracer(model: mujoco.MjModel, num_worlds: int, size: tuple[int, int], ca
         cam_active=[camera],
         render_rgb=True,
         render_depth=False,
-        render_seg=False,
+        render_seg=geoms,
         render_skybox=True,
         use_shadows=True,
         enable_emission=bool(model.mat_emission.any()),  # leave out what would add nothing
@@ -71,19 +74,23 @@ class Chunk:
     Args:
         poses: POSES of these worlds, live views of the engine's fields.
         rgb: where the pictures go, uint8 (n, 3, H, W).
+        geoms: where the geoms that the rays met go, int32 (n, H, W); None if nobody asks.
     """
 
-    def __init__(self, model, camera: int, poses: dict[str, Tensor], rgb: Tensor):
+    def __init__(
+        self, model, camera: int, poses: dict[str, Tensor], rgb: Tensor, geoms: Tensor | None
+    ):
         worlds, _, height, width = rgb.shape
         self.rgb = rgb
         with wp.ScopedDevice("cpu"):
             self.model = mjw.put_model(model)
             self.data = mjw.make_data(model, nworld=worlds, nconmax=1, njmax=1)
-            self.context = ray_tracer(model, worlds, (height, width), camera)
+            self.context = ray_tracer(model, worlds, (height, width), camera, geoms is not None)
         packed = wp.to_torch(self.context.rgb_data).view(torch.uint8)
         self.bgra = packed.view(worlds, height, width, 4)
         targets = {name: wp.to_torch(getattr(self.data, name)) for name in POSES}
         self.copies = [(targets[k], poses[k].view(targets[k].shape)) for k in POSES]
+        self.met = [] if geoms is None else [(geoms, _geoms(self.context, rgb))]
 
     def draw(self) -> None:
         """Draws the worlds as they stand now."""
@@ -94,6 +101,14 @@ class Chunk:
             mjw.render(self.model, self.data, self.context)
         for channel in range(3):
             self.rgb[:, channel] = self.bgra[..., 2 - channel]
+        for target, source in self.met:
+            target.copy_(source)
+
+
+def _geoms(context, rgb: Tensor) -> Tensor:
+    """Which geom each ray of a context met last, a view (N, H, W) of integers; -1 is the sky."""
+    worlds, _, height, width = rgb.shape
+    return wp.to_torch(context.seg_data).view(worlds, height, width, 2)[..., 0]
 
 
 class CpuRenderer:
@@ -107,10 +122,14 @@ class CpuRenderer:
         size: (H, W) in pixels.
         camera: index of the model's camera.
         threads: how many chunks and threads.
+        geoms: keep in `geoms`, int32 (N, H, W), which geom each ray met; -1 is the sky.
     """
 
-    def __init__(self, engine, size: tuple[int, int], camera: int, threads: int):
+    def __init__(
+        self, engine, size: tuple[int, int], camera: int, threads: int, geoms: bool = False
+    ):
         self.rgb = torch.zeros((engine.num_worlds, 3, *size), dtype=torch.uint8)
+        self.geoms = torch.zeros((engine.num_worlds, *size), dtype=torch.int32) if geoms else None
         self._owner = torch.empty(engine.num_worlds, dtype=torch.long)  # the chunk of a world
         self._chunks = []
         with announced("the ray tracer for the CPU (about 5 seconds)"):
@@ -118,7 +137,8 @@ class CpuRenderer:
                 part = slice(int(worlds[0]), int(worlds[-1]) + 1)
                 poses = {name: getattr(engine, name)[part] for name in POSES}
                 self._owner[part] = len(self._chunks)
-                self._chunks.append(Chunk(engine.model, camera, poses, self.rgb[part]))
+                met = self.geoms[part] if geoms else None
+                self._chunks.append(Chunk(engine.model, camera, poses, self.rgb[part], met))
                 self._chunks[-1].draw()
         self._pool = ThreadPoolExecutor(len(self._chunks)) if len(self._chunks) > 1 else None
 
@@ -158,16 +178,18 @@ class WarpRenderer:
         engine: a WarpEngine.
         size: (H, W) in pixels.
         camera: index of the model's camera.
+        geoms: keep in `geoms`, int32 (N, H, W), which geom each ray met; -1 is the sky.
     """
 
-    def __init__(self, engine, size: tuple[int, int], camera: int):
+    def __init__(self, engine, size: tuple[int, int], camera: int, geoms: bool = False):
         self._engine, self._width = engine, size[1]
         self._rays = (engine.num_worlds, size[0] * size[1])
         device = str(engine.device)
         with wp.ScopedDevice(device), announced(f"the ray tracer for {device}"):
-            self._context = ray_tracer(engine.model, engine.num_worlds, size, camera)
+            self._context = ray_tracer(engine.model, engine.num_worlds, size, camera, geoms)
             self._rgb = wp.zeros((engine.num_worlds, 3, *size), dtype=wp.uint8)
             self.rgb = wp.to_torch(self._rgb)
+            self.geoms = _geoms(self._context, self.rgb) if geoms else None
             engine.programs.eager(self._draw)
 
     def _draw(self) -> None:

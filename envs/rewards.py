@@ -26,12 +26,17 @@ def _quadratic(x: Tensor, v: float) -> Tensor:
     return (1 - x.square() * (1 - v)).clamp(min=0)
 
 
+def _reciprocal(x: Tensor, v: float) -> Tensor:
+    return 1 / (x.abs() * (1 / v - 1) + 1)
+
+
 SHAPES = {
     "gaussian": _gaussian,
     "hyperbolic": _hyperbolic,
     "long_tail": _long_tail,
     "linear": _linear,
     "quadratic": _quadratic,
+    "reciprocal": _reciprocal,
 }
 
 

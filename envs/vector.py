@@ -64,7 +64,7 @@ class BatchedEnv(VectorEnv):
         array: "torch", or "numpy" for wrappers that know nothing else.
         autoreset: "same_step", "next_step" or "disabled", as Gymnasium defines them.
         threads: how many threads draw on the CPU; None for one a core this process may use.
-        randomization: how much colours, lights and the camera vary between worlds and episodes.
+        randomization: how much looks vary between worlds and episodes, and what moves behind.
         render_mode: "rgb_array" makes `render` return pictures of `render_size`.
         render_size: side, or (H, W), of what `render` returns.
 
@@ -129,10 +129,11 @@ class BatchedEnv(VectorEnv):
         self._episode.fill_(-1)  # the first reset() is episode 0
 
     def _renderer(self, size: tuple[int, int]):
-        renderer = make_renderer(self.sim, size, self.camera, self.threads)
-        if self._looks is not None:
-            self._looks.show_in(renderer)
-        return renderer
+        looks = self._looks
+        if looks is None:
+            return make_renderer(self.sim, size, self.camera, self.threads)
+        renderer = make_renderer(self.sim, size, self.camera, self.threads, looks.needs_geoms)
+        return looks.shown_in(renderer, lambda: self._decision * self.action_repeat)
 
     def _make_spaces(self) -> None:
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (self.model.nu,), dtype=np.float32)

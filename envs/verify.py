@@ -95,11 +95,20 @@ def bring_targets(sim: Engine) -> None:
     sim.forward(torch.arange(sim.num_worlds))
 
 
+def bring_balls(sim: Engine) -> None:
+    """Puts a ball that moves freely, in every fifth world, on the middle of the floor."""
+    joints = [sim.model.joint(i).name for i in range(sim.model.njnt)]
+    if "ball_root" in joints:
+        ball = sim.joint("ball_root")
+        sim.qpos[::5, ball : ball + 2] = 0.0
+
+
 def compare_placed(name: str, states: int = 1000) -> Errors:
     """Compares reward and observation at states scattered widely, without stepping."""
     task = make_task(name)
     sim = started(task, CpuEngine, states)
     scatter(sim, torch.Generator().manual_seed(0))
+    bring_balls(sim)
     sim.forward(torch.arange(states))
     bring_targets(sim)
     proprio = flat(task.proprio(sim), states)

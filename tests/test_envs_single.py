@@ -26,6 +26,16 @@ def test_gymnasiums_checker(single):
     check_env(single.unwrapped, skip_render_check=True)
 
 
+@pytest.mark.parametrize("obs", ["pixels", "proprio", "both"])
+def test_stable_baselines3s_checker(obs):
+    checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    looks = envs.Randomization(colours=0.2, sky=0.5)
+    options = {"obs": obs, "randomization": looks, **SMALL, "image_size": 36}  # it wants 36 or more
+    env = gym.make("aef/reacher-easy-v0", **options)
+    checker.check_env(env, warn=True, skip_render_check=False)
+    env.close()
+
+
 def test_every_task_is_registered():
     assert {f"aef/{name}-v0" for name in envs.tasks()} <= set(gym.registry)
 

@@ -37,7 +37,9 @@ DMC_VISION = {
 }
 
 
-ALIKE = ("humanoid-run", "humanoid-CMU-walk", "humanoid-CMU-run", "fish-upright")  # in starts
+ALIKE = (  # in starts
+    "humanoid-run", "humanoid-CMU-walk", "humanoid-CMU-run", "fish-upright", "dog-walk", "dog-trot",
+)  # fmt: skip
 
 
 def share(name: str, count: int) -> int:
@@ -54,7 +56,6 @@ def test_what_the_suite_has_and_this_has_not():
 
     theirs = {"-".join(pair).replace("_", "-") for pair in suite.ALL_TASKS}
     assert theirs - set(TASKS) == {
-        "dog-stand", "dog-walk", "dog-trot", "dog-run", "dog-fetch",
         "lqr-lqr-2-1", "lqr-lqr-6-2", "quadruped-escape",
     }  # fmt: skip
 
@@ -102,7 +103,7 @@ def test_timing_and_action_bounds(name):
     assert theirs._n_sub_steps == task.substeps(model)
     bounds = theirs.action_spec()
     np.testing.assert_array_equal(model.actuator_ctrlrange.T, [bounds.minimum, bounds.maximum])
-    assert task.camera == (2 if name.startswith("quadruped") else 0)
+    assert task.camera == (2 if name.startswith("quadruped") or name == "dog-fetch" else 0)
     for field in ("cam_pos", "cam_quat", "cam_fovy"):
         np.testing.assert_array_equal(getattr(model, field), getattr(theirs.physics.model, field))
 

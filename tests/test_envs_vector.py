@@ -190,6 +190,19 @@ def test_a_state_of_another_shape_is_refused(env):
         env.set_state(make(num_envs=2).state())
 
 
+def test_any_camera_and_any_shape_of_picture():
+    wide = make(image_size=(SIZE, 2 * SIZE), camera="back")
+    assert wide.model.camera(wide.camera).name == "back"
+    obs, _ = wide.reset(seed=0)
+    assert obs.shape == (3, 3, SIZE, 2 * SIZE) and obs[0].numpy() in wide.single_observation_space
+    side, by_index = make(camera="side"), make(camera=wide.camera)
+    usual, back = (env.reset(seed=0)[0] for env in (side, by_index))
+    assert torch.equal(usual, make().reset(seed=0)[0]), "side is not the task's own"
+    middle = obs[..., SIZE // 2 : SIZE // 2 + SIZE]  # as high as the square one, so as far
+    assert (middle.float() - back.float()).abs().mean() < 2
+    assert (usual.float() - back.float()).abs().mean() > 10
+
+
 def test_render_at_any_size():
     env = make(render_mode="rgb_array", render_size=(40, 60))
     env.reset(seed=0)

@@ -65,10 +65,10 @@ def test_overflow_is_counted_not_silent():
 
 
 def test_looks_vary_and_resume():
-    """Colours, lights and cameras of each world, on the engine a GPU uses."""
+    """Colours, lights, cameras and backdrops of each world, on the engine a GPU uses."""
     options = {"engine": "warp", "image_size": 16}
     usual = envs.make("cheetah-run", 3, **options).reset(seed=0)[0]
-    for amount in ({"colours": 0.4}, {"light": 0.8}, {"camera": 0.5}):
+    for amount in ({"colours": 0.4}, {"light": 0.8}, {"camera": 0.5}, {"sky": 1.0, "floor": 0.5}):
         env = envs.make("cheetah-run", 3, randomization=envs.Randomization(**amount), **options)
         change = env.reset(seed=0)[0].float() - usual.float()  # (N, 3, H, W)
         assert (change.abs().mean((1, 2, 3)) > 0.1).all(), f"{amount} changes nothing"
