@@ -5,8 +5,8 @@
 For every quoted list of settings (over the defaults) and seed, a world model alone learns from
 what the run's worlds but the last have recorded. On the last world's rows, dreams with the actions
 that were taken begin 20 rows into sequences of 40. Reported, 1, 5 and 15 decisions ahead, for the
-model of the last update and for the average of its weights (`average_rate`), each from its own
-states:
+model of the last update, for the average of its weights (`average_rate`), each from its own states,
+and for averaged dynamics from the states of the last update ("mixed"):
 
     reward_K   mean absolute error of the reward, over the mean absolute reward
     latent_K   root mean square error of z, over its standard deviation: 1 is as bad as its mean
@@ -38,7 +38,7 @@ BATCHES, SIZE = 8, 16  # of sequences that are judged
 KEY = ("task", "run", "settings", "seed", "updates")
 MEASURES = [
     f"{kind}_{k}{which}" for kind in ("reward", "latent") for k in AHEAD
-    for which in ("", "_average")
+    for which in ("", "_average", "_mixed")
 ] + ["prior_std", "latent_std", "prior", "pixels"]  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def errors(dynamics: Dynamics, states: State, batch: dict[str, Tensor]) -> dict[
 def judge(learner: Learner, average: WorldModel, data: Recording) -> dict[str, float]:
     """The measures, on sequences that are the same for every model."""
     generator, model = torch.Generator().manual_seed(99), learner.model
-    totals, scores = {"": [], "_average": []}, {}
+    totals, scores = {"": [], "_average": [], "_mixed": []}, {}
     terms = []
     for _ in range(BATCHES):
         batch = data.sample(SIZE, LENGTH, generator)
@@ -105,9 +105,12 @@ def judge(learner: Learner, average: WorldModel, data: Recording) -> dict[str, f
         with learner.autocast():
             batch["recurrent"] = torch.zeros(SIZE, data.recurrent_dim)
             terms.append(model.loss(batch).terms)
-            for which, judged in (("", model), ("_average", average)):
-                states = judged.follow(batch["frame"], batch["action"], batch["first"])
-                totals[which].append(errors(judged, states, batch))
+            states, averaged = (
+                m.follow(batch["frame"], batch["action"], batch["first"]) for m in (model, average)
+            )
+            totals[""].append(errors(model, states, batch))
+            totals["_average"].append(errors(average, averaged, batch))
+            totals["_mixed"].append(errors(average, states, batch))
     for which, sums in totals.items():
         total = {name: sum(s[name] for s in sums).item() for name in sums[0]}
         for k in AHEAD:
