@@ -7,7 +7,8 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-SKYBOX_FILTER_PIXELS = 9
+STAR_FILTER_PIXELS = 9
+STARS = mujoco.mjtMark.mjMARK_RANDOM
 DRAWN_GROUPS = (0, 1, 2)  # MuJoCo's default for geoms and sites
 
 
@@ -30,7 +31,7 @@ def suite_spec(filename: str) -> mujoco.MjSpec:
 
 
 def compile_model(spec: mujoco.MjSpec) -> mujoco.MjModel:
-    """Compiles `spec` with its sites made visible and its sky smoothed.
+    """Compiles `spec` with its sites made visible and its stars smoothed.
 
     The physics is that of `spec` as given: what is added has no mass and touches nothing.
     """
@@ -38,7 +39,7 @@ def compile_model(spec: mujoco.MjSpec) -> mujoco.MjModel:
         warnings.simplefilter("ignore", UserWarning)  # on deprecated attributes of others' XML
         draw_sites(spec)
         model = spec.compile()
-    smooth_skybox(model)
+    smooth_stars(model, {texture.name for texture in spec.textures if texture.mark == STARS})
     return model
 
 
@@ -83,23 +84,26 @@ def move_to_mocap(spec: mujoco.MjSpec, name: str) -> mujoco.MjsBody:
     return body
 
 
-def smooth_skybox(model: mujoco.MjModel) -> None:
-    """Box-filters sky textures in place.
+def smooth_stars(model: mujoco.MjModel, marked: set[str]) -> None:
+    """Box-filters textures of the sky, and those of the names `marked`, in place.
 
-    The ray tracer samples textures without mipmaps, so that the sky's stars would flicker as
-    white dots.
+    The ray tracer samples textures without mipmaps, so that their random dots, the sky's stars,
+    would flicker as white pixels.
     """
-    for i in np.flatnonzero(model.tex_type == mujoco.mjtTexture.mjTEXTURE_SKYBOX):
+    for i in range(model.ntex):
+        sky = model.tex_type[i] == mujoco.mjtTexture.mjTEXTURE_SKYBOX
+        if not sky and model.texture(i).name not in marked:
+            continue
         start, width, height = model.tex_adr[i], model.tex_width[i], model.tex_height[i]
-        channels = model.tex_nchannel[i]
+        channels, side = model.tex_nchannel[i], width if sky else height  # a sky has six faces
         pixels = model.tex_data[start : start + width * height * channels]
-        faces = pixels.reshape(height // width, width, width, channels)  # (F, W, W, C)
+        faces = pixels.reshape(height // side, side, width, channels)  # (F, H, W, C)
         faces[:] = _box_filter(faces)
 
 
 def _box_filter(images: np.ndarray) -> np.ndarray:
-    """Means over squares of SKYBOX_FILTER_PIXELS: uint8 (F, H, W, C) to the same."""
-    width = SKYBOX_FILTER_PIXELS
+    """Means over squares of STAR_FILTER_PIXELS: uint8 (F, H, W, C) to the same."""
+    width = STAR_FILTER_PIXELS
     sums = images.astype(np.int32)
     for axis in (1, 2):
         before, after = (width // 2 + 1, width // 2)

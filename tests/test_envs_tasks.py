@@ -151,3 +151,17 @@ def test_the_table_is_kept(tmp_path, capsys):
     bad = verify.Errors(1, 1e-3, 0.0, 0.0, (0.0, 1.0))
     assert not verify.row("x", "placed", bad, verify.TOLERANCE)["agrees"]
     assert bad.within(1e-2) and not dataclasses.replace(bad, proprio=np.nan).within(1e-2)
+
+
+@pytest.mark.parametrize("task", ["cheetah-run", "manipulator-bring-ball"])
+def test_stars_are_smoothed_in_the_sky_and_on_walls_and_nothing_else_is(task):
+    plain, drawn = make_task(task).spec().compile(), compile_model(make_task(task).spec())
+    smoothed = set()
+    for i in range(plain.ntex):
+        count = plain.tex_width[i] * plain.tex_height[i] * plain.tex_nchannel[i]
+        before, after = (m.tex_data[m.tex_adr[i] :][:count].astype(int) for m in (plain, drawn))
+        if (before != after).any():
+            smoothed.add(plain.texture(i).name)
+            assert before.max() == 255 and after.max() < 200  # white dots are gone
+            assert abs(before.mean() - after.mean()) < 0.5
+    assert smoothed == ({"skybox"} if task == "cheetah-run" else {"skybox", "background"})
