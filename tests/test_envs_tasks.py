@@ -162,6 +162,6 @@ def test_stars_are_smoothed_in_the_sky_and_on_walls_and_nothing_else_is(task):
         before, after = (m.tex_data[m.tex_adr[i] :][:count].astype(int) for m in (plain, drawn))
         if (before != after).any():
             smoothed.add(plain.texture(i).name)
-            assert before.max() == 255 and after.max() < 200  # white dots are gone
+            assert before.max() == 255 and after.max() < 210  # white dots are gone
             assert abs(before.mean() - after.mean()) < 0.5
     assert smoothed == ({"skybox"} if task == "cheetah-run" else {"skybox", "background"})
