@@ -3,9 +3,10 @@
 Two copies of the world model: `online` takes the gradient steps, and `model`, which everyone else
 reads, is an average of its weights over the last updates. Acting, filtering and dreaming all happen
 in the average, which foresees better than the weights of any one update (docs/agent.md): one model,
-whose eye and dynamics speak of the same latents. The actor-critic learns from the rows of the update before, so its
-step and the world model's do not depend on each other and run side by side, on a thread each: on a
-processor these steps are too small to profit from more threads (docs/speed.md).
+whose eye and dynamics speak of the same latents. The actor-critic learns from the rows of the
+update before, so its step and the world model's do not depend on each other and run side by side,
+on a thread each: on a processor these steps are too small to profit from more threads
+(docs/speed.md).
 """
 
 import copy
