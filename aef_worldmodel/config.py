@@ -25,6 +25,9 @@ class WorldModelConfig:
     pixel_weight: float = 0.004
     """Weight of one nat of pixels against one nat of volume and prior; 1 is maximum likelihood,
     where latents follow single pixels rather than what can be foreseen (docs/agent.md)."""
+    prior_flow: Literal["coupling"] | None = None
+    """A conditional flow on the latent's prior, for shapes that a Gaussian has not; null for none.
+    Only a coupling flow is quick in both directions, that of learning and that of dreaming."""
     prior_floor: float = 0.03
     """Least standard deviation of the latent's prior."""
     anchor: float = 0.1

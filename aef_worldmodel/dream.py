@@ -19,7 +19,7 @@ class Dream(NamedTuple):
 
 @torch.no_grad()
 def open_loop(model: WorldModel, frames: Tensor, actions: Tensor, context: int) -> Dream:
-    """Filters `context` frames, then follows the prior's mean under the actions that were taken.
+    """Filters `context` frames, then follows the prior's centre under the actions that were taken.
 
     frames (B, T, C, H, W) uint8 and actions (B, T, A) from the start of an episode.
     Raises ValueError unless 1 <= context < T.
@@ -32,7 +32,7 @@ def open_loop(model: WorldModel, frames: Tensor, actions: Tensor, context: int) 
     latents = [states.latent[:, :context]]
     for t in range(context, length):
         recurrent = model.step(state, actions[:, t - 1])
-        state = State(recurrent, model.prior(recurrent, state.latent)[0])
+        state = State(recurrent, model.prior(recurrent, state.latent).centre)
         latents.append(state.latent[:, None])
     imagination = model.decode(torch.cat(latents, 1))
     return Dream((frames.float() + 0.5) / 256, model.decode(states.latent), imagination)

@@ -18,7 +18,9 @@ from torch.nn import functional as F
 
 from aef_worldmodel.config import WorldModelConfig
 from aef_worldmodel.distributions import TwoHotHead
+from aef_worldmodel.flows import Flow
 from aef_worldmodel.networks import GatedCell, mlp, zero_last
+from aef_worldmodel.prior import Prior
 
 
 class State(NamedTuple):
@@ -48,6 +50,9 @@ class Dynamics(nn.Module):
         self.cell = GatedCell(c.latent_dim + action_dim, c.recurrent_dim)
         features = c.recurrent_dim + c.latent_dim
         self.prior_net = zero_last(mlp(features, 2 * c.latent_dim, c.hidden_dim, 1))
+        self.prior_flow = (
+            Flow(c.prior_flow, c.latent_dim, context=features) if c.prior_flow else None
+        )
         self.reward_head = TwoHotHead(features, c.hidden_dim, 2)
         self.continue_head = zero_last(mlp(features, 1, c.hidden_dim, 1))
 
@@ -64,13 +69,15 @@ class Dynamics(nn.Module):
         embedded = self.cell.embed(torch.cat([state.latent, action], -1))
         return self.cell(embedded, state.recurrent)
 
-    def prior(self, recurrent: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of p(z_t | h_t, z_(t-1)), each (..., d) float32.
+    def prior(self, recurrent: Tensor, previous: Tensor) -> Prior:
+        """p(z_t | h_t, z_(t-1)) over latents (..., d).
 
         recurrent h_t (..., H); previous z_(t-1) (..., d), zeros before an episode's first frame.
         """
-        change, raw = self.prior_net(torch.cat([recurrent, previous], -1)).float().chunk(2, -1)
-        return previous + change, F.softplus(raw) + self.config.prior_floor
+        seen = torch.cat([recurrent, previous], -1)  # (..., H + d)
+        change, raw = self.prior_net(seen).float().chunk(2, -1)
+        mean, std = previous + change, F.softplus(raw) + self.config.prior_floor
+        return Prior(mean, std, self.prior_flow, None if self.prior_flow is None else seen)
 
     def reward(self, state: State) -> Tensor:
         """Expected reward that arrives with the state (...)."""
@@ -94,8 +101,8 @@ class Dynamics(nn.Module):
                 state = self.cell(embedded[:, t], state) * keep[:, t + 1]
         return torch.stack(states, 1)
 
-    def priors(self, recurrent: Tensor, latents: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-        """The prior of every row of sequences, each (B, T, d): recurrent (B, T, H), latents
+    def priors(self, recurrent: Tensor, latents: Tensor, first: Tensor) -> Prior:
+        """The prior of every row of sequences, over latents (B, T, d): recurrent (B, T, H), latents
         (B, T, d), first (B, T) bool. A first row whose episode began earlier has no latent before
         it; its prior means nothing."""
         before = torch.cat([torch.zeros_like(latents[:, :1]), latents[:, :-1]], 1)
@@ -118,11 +125,11 @@ class Dynamics(nn.Module):
         nats, rewards, count = [], [], []
         for k in range(1, steps + 1):
             recurrent = self.step(state, later(batch["action"], k - 1))
-            mean, std = self.prior(recurrent, state.latent)
-            state = State(recurrent, mean)
-            variance = variance + std.detach().square()
+            prior = self.prior(recurrent, state.latent)
+            state = State(recurrent, prior.centre)
+            variance = variance + prior.std.detach().square()
             within = within & ~later(batch["first"], k)  # no other episode has begun
-            missed = later(states.latent, k).detach() - mean
+            missed = later(states.latent, k).detach() - state.latent
             nats.append((-0.5 * missed.square() / variance).sum(-1) * within)
             loss = self.reward_head.loss(state.features, later(batch["reward"], k))
             rewards.append(loss * within)
@@ -135,7 +142,7 @@ class Dynamics(nn.Module):
                 generator: torch.Generator | None = None) -> tuple[State, list[tuple]]:
         """Rolls the prior forward under `policy(features (N, F)) -> (action (N, A), ...)`.
 
-        `temperature` scales the prior's standard deviation; 0 follows its mean. Returns states
+        `temperature` scales the prior's noise; 0 follows its centre. Returns states
         (horizon + 1, N, .), the start first, and the list of what the policy returned.
         Differentiable in the policy and in the dynamics.
         """
@@ -146,7 +153,7 @@ class Dynamics(nn.Module):
         for t in range(horizon):
             decision = policy(states[-1].features)
             recurrent = self.step(states[-1], decision[0])
-            mean, std = self.prior(recurrent, states[-1].latent)
-            states.append(State(recurrent, torch.addcmul(mean, std, noise[t])))
+            prior = self.prior(recurrent, states[-1].latent)
+            states.append(State(recurrent, prior.draw(noise[t])))
             decisions.append(decision)
         return State(*(torch.stack(part) for part in zip(*states))), decisions

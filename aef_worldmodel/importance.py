@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from aef_worldmodel.autoencoders import ExpandedAEF, VariationalAutoencoder
-from aef_worldmodel.distributions import normal_log_prob
 from aef_worldmodel.eye import HALF_LOG_2PI
 from aef_worldmodel.world_model import WorldModel
 
@@ -78,5 +77,5 @@ def video_bound(model: WorldModel, frames: Tensor, actions: Tensor, width: float
     latents = latent.view(size, length, -1)  # (B, T, d)
     first = torch.zeros(size, length, dtype=torch.bool, device=frames.device)
     recurrent = model.filter(latents, actions, first, model.initial(size).recurrent)
-    prior = normal_log_prob(latents, *model.priors(recurrent, latents, first))  # (B, T)
+    prior = model.priors(recurrent, latents, first).log_prob(latents)  # (B, T)
     return (prior + image.view(size, length)).sum(-1)

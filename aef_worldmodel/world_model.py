@@ -14,12 +14,12 @@ import math
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aef_worldmodel.autoencoders import ExpandedAEF, PartitionAEF, VariationalAutoencoder
 from aef_worldmodel.config import WorldModelConfig
-from aef_worldmodel.distributions import normal_log_prob, standard_normal_log_prob
+from aef_worldmodel.distributions import standard_normal_log_prob
 from aef_worldmodel.dynamics import Dynamics, State
 from aef_worldmodel.eye import Autoencoder, Code
 from aef_worldmodel.networks import PatchDecoder, PatchEncoder
@@ -66,6 +66,15 @@ class WorldModel(Dynamics):
         super().__init__(config, action_dim)
         self.eye = make_autoencoder(config, frame_shape)
 
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """All parameters by what they make, for gradients that are clipped apart."""
+        flow = [] if self.prior_flow is None else list(self.prior_flow.parameters())
+        return {
+            "eye": list(self.eye.parameters()),
+            "dynamics": [*self.cell.parameters(), *self.prior_net.parameters(), *flow],
+            "heads": [*self.reward_head.parameters(), *self.continue_head.parameters()],
+        }
+
     def observe(self, state: State, action: Tensor, frames: Tensor, first: Tensor) -> State:
         """Filters one step: previous state and action, new frames (N, C, H, W) uint8; where
         `first` (N,) bool, the state is forgotten. Deterministic."""
@@ -93,10 +102,10 @@ class WorldModel(Dynamics):
         image, terms = self._image_terms(code, part)
         read = latents.detach() if part == "eye" else latents
         recurrent = self.filter(read, batch["action"], batch["first"], batch["recurrent"].float())
-        mean, std = self.priors(recurrent, read, batch["first"])
+        expected = self.priors(recurrent, read, batch["first"])
         known = batch["first"].clone()
         known[:, 1:] = True  # the row before a sequence is not in it
-        prior = normal_log_prob(read, mean, std)[known].mean()
+        prior = expected.log_prob(read)[known].mean()
         anchor = standard_normal_log_prob(latents).sum(-1).mean()
         video = image + (1 - c.anchor) * prior + c.anchor * anchor
         if part == "eye":
@@ -107,8 +116,8 @@ class WorldModel(Dynamics):
         total = ended - c.likelihood_scale * (video + ahead.get("ahead", 0.0))
         total = total + c.reward_weight * (reward + ahead.get("ahead_reward", 0.0))
         terms |= ahead | {
-            "loss": total, "prior": prior, "latent_std": latents.std(), "prior_std": std.mean(),
-            "reward_loss": reward, "continue_loss": ended,
+            "loss": total, "prior": prior, "latent_std": latents.std(),
+            "prior_std": expected.std.mean(), "reward_loss": reward, "continue_loss": ended,
         }  # fmt: skip
         if part != "dynamics":
             terms["log_prob"] = terms["pixels"] + terms["volume"] + prior
@@ -169,7 +178,7 @@ class WorldModel(Dynamics):
         latents = code.latent.view(size, length, -1)  # (B, T, d)
         first = torch.zeros(size, length, dtype=torch.bool, device=frames.device)
         recurrent = self.filter(latents, actions, first, self.initial(size).recurrent)
-        prior = normal_log_prob(latents, *self.priors(recurrent, latents, first))  # (B, T)
+        prior = self.priors(recurrent, latents, first).log_prob(latents)  # (B, T)
         volume, pixels = code.volume, self.eye.pixels(code)
         return VideoLogProb(prior, volume.view(size, length), pixels.view(size, length))
 

@@ -50,12 +50,7 @@ class Learner:
         self.model = copy.deepcopy(self.online).requires_grad_(False)
         features = config.world_model.recurrent_dim + config.world_model.latent_dim
         self.agent = ImaginationAgent(config.agent, features, action_dim).to(self.device)
-        m = self.online
-        self.groups = {
-            "eye": list(m.eye.parameters()),
-            "dynamics": [*m.cell.parameters(), *m.prior_net.parameters()],
-            "heads": [*m.reward_head.parameters(), *m.continue_head.parameters()],
-        }
+        self.groups = self.online.groups()
         self.last: dict[str, Tensor] | None = None  # the last update's rows (B, T, .)
         self.generator = torch.Generator(self.device)
         self.generator.manual_seed(config.seed)

@@ -27,13 +27,9 @@ class ModelLearner(Learner):
                  agent: Agent):
         self.config, self.agent = config, agent
         self.device = torch.device(config.hardware.device)
-        m = self.online = WorldModel(config.world_model, frame_shape, action_dim).to(self.device)
-        self.model = copy.deepcopy(m).requires_grad_(False)
-        self.groups = {
-            "eye": list(m.eye.parameters()),
-            "dynamics": [*m.cell.parameters(), *m.prior_net.parameters()],
-            "heads": [*m.reward_head.parameters(), *m.continue_head.parameters()],
-        }
+        self.online = WorldModel(config.world_model, frame_shape, action_dim).to(self.device)
+        self.model = copy.deepcopy(self.online).requires_grad_(False)
+        self.groups = self.online.groups()
         self.last: dict[str, Tensor] | None = None
         self.pool = None  # agents draw from torch's generator: one after the other
         parameters = [p for group in self.groups.values() for p in group]

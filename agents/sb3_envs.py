@@ -156,9 +156,9 @@ class DreamVecEnv(VecEnv):
         device = self.starts.latent.device
         action = torch.as_tensor(self._actions, dtype=torch.float32, device=device)
         recurrent = self.model.step(self.state, action)
-        mean, std = self.model.prior(recurrent, self.state.latent)
-        noise = torch.randn(mean.shape, generator=self.generator, device=device)
-        self.state = State(recurrent, mean + self.temperature * std * noise)
+        prior = self.model.prior(recurrent, self.state.latent)
+        noise = torch.randn(prior.mean.shape, generator=self.generator, device=device)
+        self.state = State(recurrent, prior.draw(self.temperature * noise))
         reward, cont = self.model.reward(self.state), self.model.continuation(self.state)  # (N,)
         ended = torch.rand(cont.shape, generator=self.generator, device=device) > cont
         self.decision += 1

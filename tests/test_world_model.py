@@ -19,6 +19,7 @@ CONFIG = WorldModelConfig(
 EYES = {
     "dct": {}, "corner": {"core": "corner"},
     "expanded": {"autoencoder": "expanded"}, "vae": {"autoencoder": "vae"},
+    "flow": {"prior_flow": "coupling"},
 }  # fmt: skip
 DETERMINISTIC = ["dct", "corner", "expanded"]
 
@@ -29,6 +30,8 @@ def make(name="dct", **changes):
     model = WorldModel(dataclasses.replace(CONFIG, **EYES[name], **changes), SHAPE, ACTIONS)
     for head in (model.reward_head.network, model.continue_head, model.prior_net):
         torch.nn.init.normal_(head[-1].weight, std=0.3)
+    for parameter in model.prior_flow.parameters() if model.prior_flow else ():
+        torch.nn.init.normal_(parameter, std=0.2)
     return model
 
 
@@ -62,7 +65,7 @@ def stepwise_log_prob(model, frames, actions):
         mean, raw = eye.encoder(shell)
         log_scale = 4 * torch.tanh(raw / 4)
         latent = mean + log_scale.exp() * core
-        total += Normal(*model.prior(*state)).log_prob(latent).sum(-1)
+        total += model.prior(*state).log_prob(latent)
         total += log_scale.sum(-1) + eye.dims * math.log(eye.scale)
         deviation = (y - eye.decoder(latent)) / eye.sigma  # (B, C, H, W)
         free = deviation.flatten(1) @ shell_basis(eye.split).T  # (B, D - d)
@@ -74,7 +77,7 @@ def stepwise_log_prob(model, frames, actions):
     return total
 
 
-@pytest.mark.parametrize("name", ["dct", "corner"])
+@pytest.mark.parametrize("name", ["dct", "corner", "flow"])
 @torch.no_grad()
 def test_video_likelihood_is_the_sum_over_steps(name):
     model, data = make(name), batch()
@@ -168,7 +171,7 @@ def test_a_row_whose_past_is_not_in_the_sequence_teaches_no_prior():
     data |= {name: data[name][:, :2] for name in ("reward", "first", "terminal")}
     state = State(data["recurrent"], model.eye.encode(data["frame"][:, 0]).latent)
     latent = model.eye.encode(data["frame"][:, 1]).latent
-    mean, std = model.prior(model.step(state, data["action"][:, 0]), state.latent)
+    mean, std = model.prior(model.step(state, data["action"][:, 0]), state.latent)[:2]
     expected = Normal(mean, std).log_prob(latent).sum(-1).mean()
     losses = [model.loss(data).terms["prior"] for _ in range(64)]  # over dequantisation noise
     spread = torch.stack(losses).std() / 64**0.5
@@ -249,7 +252,7 @@ def test_imagining_at_temperature_zero_follows_the_priors_mean():
     assert dreamt.recurrent.shape == (5, SIZE, 8) and len(decisions) == 4
     for t in range(4):
         recurrent = model.step(state, data["action"][:, t])
-        state = State(recurrent, model.prior(recurrent, state.latent)[0])
+        state = State(recurrent, model.prior(recurrent, state.latent).centre)
         torch.testing.assert_close(dreamt.recurrent[t + 1], state.recurrent)
         torch.testing.assert_close(dreamt.latent[t + 1], state.latent)
 
@@ -261,7 +264,7 @@ def test_imagined_latents_have_the_priors_moments():
     action = torch.full((20_000, ACTIONS), 0.3)
     for temperature in (1.0, 0.5):
         dreamt, _ = model.imagine(start, lambda f: (action,), 1, temperature)
-        mean, std = model.prior(dreamt.recurrent[1][:1], start.latent[:1])
+        mean, std = model.prior(dreamt.recurrent[1][:1], start.latent[:1])[:2]
         scores = (dreamt.latent[1] - mean) / (temperature * std)  # (N, d)
         assert scores.mean(0).abs().max() < 5 / 20_000**0.5
         assert (scores.std(0) - 1).abs().max() < 5 / 40_000**0.5
@@ -278,7 +281,7 @@ def overshoot_told_again(model, states, data, steps):
                 if data["first"][b, t + k]:
                     break
                 recurrent = model.step(state, data["action"][b, t + k - 1][None])
-                mean, std = model.prior(recurrent, state.latent)
+                mean, std = model.prior(recurrent, state.latent)[:2]
                 state, variance = State(recurrent, mean), variance + std[0].square()
                 came = states.latent[b, t + k]
                 nats.append(sum(-((came - mean[0]) ** 2) / (2 * variance)))
@@ -359,6 +362,13 @@ def test_gradients_reach_every_parameter(name):
     model.loss(batch()).total.backward()
     for parameter, tensor in model.named_parameters():
         assert tensor.grad is not None and tensor.grad.abs().max() > 0, parameter
+
+
+@pytest.mark.parametrize("name", EYES)
+def test_groups_hold_every_parameter_once(name):
+    model = make(name)
+    grouped = [id(p) for group in model.groups().values() for p in group]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters())
 
 
 @pytest.mark.parametrize("part", ["eye", "dynamics"])
