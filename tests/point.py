@@ -4,6 +4,7 @@ import torch
 
 from aef_worldmodel.config import WorldModelConfig
 from aef_worldmodel.dynamics import Dynamics, State
+from aef_worldmodel.prior import Prior
 
 
 class Point(Dynamics):
@@ -17,7 +18,7 @@ class Point(Dynamics):
         return state.latent + 0.5 * action
 
     def prior(self, recurrent, previous):
-        return recurrent, torch.full_like(recurrent, 0.02)
+        return Prior(recurrent, torch.full_like(recurrent, 0.02))
 
     def reward(self, state):
         return -(state.latent[..., 0] - 1).square()
