@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from point import Point, starts
 
-from aef_worldmodel.config import WorldModelConfig
-from aef_worldmodel.dynamics import Dynamics, State
+from aef_worldmodel.dynamics import State
 from agents.imagination import (
     Actor,
     ImaginationAgent,
@@ -104,30 +104,6 @@ def test_actions_are_tanh_of_a_gaussian():
 
 
 # -- learning ----------------------------------------------------------------------------
-
-
-class Point(Dynamics):
-    """A point on a line: an action moves it by up to a half, one end of the line pays."""
-
-    def __init__(self):
-        super().__init__(WorldModelConfig(latent_dim=1, recurrent_dim=1, hidden_dim=4), 1)
-
-    def step(self, state, action):
-        return state.latent + 0.5 * action
-
-    def prior(self, recurrent, previous):
-        return recurrent, torch.full_like(recurrent, 0.02)
-
-    def reward(self, state):
-        return -(state.latent[..., 0] - 1).square()
-
-    def continuation(self, state):
-        return torch.ones_like(state.latent[..., 0])
-
-
-def starts(count):
-    position = 3 * torch.rand(count, 1) - 1.5
-    return State(position, position)
 
 
 @torch.no_grad()
