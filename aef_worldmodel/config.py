@@ -34,8 +34,8 @@ class WorldModelConfig:
     """lambda of the geometric mixture (1 - lambda) log p(z|h) + lambda log N(z; 0, I) that pins
     the latent's scale (DESIGN 7)."""
     overshoot: int = 0
-    """Decisions that dreams of the loss go beyond one: they must meet the latents and rewards that
-    came, which one step alone hardly asks of velocities (docs/agent.md); 0 for none."""
+    """Decisions that dreams last which must meet the latents and rewards that came: it asks for
+    speeds, which one step alone hardly does (docs/agent.md); 0 for none."""
     likelihood_scale: float = 0.01
     """Weight of one nat of the video's likelihood against one nat of reward and continuation."""
     reward_weight: float = 1.0
