@@ -9,13 +9,13 @@ by their 5th-to-95th percentile range. Hafner et al. 2023, sections "Actor criti
 import copy
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aef_worldmodel.distributions import TwoHotHead, standard_normal_log_prob
+from aef_worldmodel.distributions import TwoHotHead, normal_log_prob, standard_normal_log_prob
 from aef_worldmodel.dynamics import Dynamics, State
 from aef_worldmodel.networks import mlp
 
@@ -28,8 +28,13 @@ class ImaginationConfig:
     """Imagined decisions."""
     starts: int = 128
     """Replayed states an update imagines from."""
+    temperature: float = 1.0
+    """Of the dreams: scales the noise of the latents' prior; 0 follows its centre."""
     discount: float = 0.99
     """gamma, a decision."""
+    gradient: Literal["dynamics", "reinforce"] = "dynamics"
+    """How the actor learns: by gradients through the learned dynamics, or by its own
+    log-probabilities times advantages."""
     trace: float = 0.95
     """lambda of the returns."""
     entropy: float = 1e-2
@@ -70,7 +75,7 @@ class Actor(nn.Module):
         mean, std = self(features)
         noise = torch.randn_like(mean) if noise is None else noise
         raw = torch.addcmul(mean, std, noise)
-        return Sample(torch.tanh(raw), raw, std, noise)
+        return Sample(torch.tanh(raw), raw, mean, std, noise)
 
 
 class Sample(NamedTuple):
@@ -78,8 +83,13 @@ class Sample(NamedTuple):
 
     action: Tensor
     raw: Tensor  # before tanh
+    mean: Tensor
     std: Tensor
     noise: Tensor
+
+    def log_prob(self) -> Tensor:
+        """Log-density of the drawn action, held fixed, before tanh: nats (...)."""
+        return normal_log_prob(self.raw.detach(), self.mean, self.std)
 
     def entropy(self) -> Tensor:
         """An unbiased sample of the policy's entropy, nats (...): -log p(action)."""
@@ -117,21 +127,29 @@ class ImaginationAgent(nn.Module):
         """Imagines and returns the actor's loss (), its terms, and what the critic needs."""
         c, like = self.config, start.latent
         shape = (c.horizon, len(like), model.action_dim)
-        noise = iter(torch.randn(shape, generator=generator, device=like.device))
-        states, decisions = model.imagine(
-            start, lambda features: self.actor.sample(features, next(noise)), c.horizon,
-            generator=generator,
-        )
-        entropy = Sample(*(torch.stack(part) for part in zip(*decisions))).entropy()  # (H, N)
-        features = states.features  # (H + 1, N, F)
-        arrived = State(states.recurrent[1:], states.latent[1:])
-        reward, cont = model.reward(arrived), model.continuation(arrived)  # (H, N)
-        value = self.slow_critic.mean(features)
-        returns = lambda_returns(reward, cont, value, c.discount, c.trace)
+        noise = torch.randn(shape, generator=generator, device=like.device)
+        with torch.set_grad_enabled(c.gradient == "dynamics"):
+            drawn = iter(noise)
+            states, decisions = model.imagine(
+                start, lambda features: self.actor.sample(features, next(drawn)), c.horizon,
+                c.temperature, generator,
+            )
+            features = states.features  # (H + 1, N, F)
+            arrived = State(states.recurrent[1:], states.latent[1:])
+            reward, cont = model.reward(arrived), model.continuation(arrived)  # (H, N)
+            value = self.slow_critic.mean(features)
+            returns = lambda_returns(reward, cont, value, c.discount, c.trace)
         self.track(returns.detach())
         weight = discounts(cont.detach(), c.discount)  # (H, N)
-        gain = returns / self.spread.clamp(min=1e-2) + c.entropy * entropy
-        loss = -(weight * gain).mean()
+        scale = self.spread.clamp(min=1)  # never blows up what hardly differs
+        if c.gradient == "dynamics":
+            sample = Sample(*(torch.stack(part) for part in zip(*decisions)))  # (H, N, A)
+            gain = returns / scale
+        else:
+            sample = self.actor.sample(features[:-1], noise)  # the same, with a gradient
+            gain = (returns - value[:-1]) / scale * sample.log_prob()
+        entropy = sample.entropy()  # (H, N)
+        loss = -(weight * (gain + c.entropy * entropy)).mean()
         terms = {
             "actor_loss": loss, "imagined_reward": reward.mean(), "imagined_return": returns.mean(),
             "entropy": entropy.mean(), "spread": self.spread, "value": value.mean(),

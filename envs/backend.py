@@ -35,13 +35,15 @@ def make_engine(
 
 
 def make_renderer(
-    engine: Engine, size: tuple[int, int], camera: int, threads: int, geoms: bool = False
+    engine: Engine, size: tuple[int, int], camera: int, threads: int, samples: int = 1,
+    geoms: bool = False,
 ):
     """What draws the engine's worlds; `threads` matter to the C engine only.
 
     Args:
-        geoms: keep which geom each ray met, too.
+        samples: rays a pixel along each axis, averaged.
+        geoms: keep which geom each pixel's first ray met, too.
     """
     if isinstance(engine, CpuEngine):
-        return CpuRenderer(engine, size, camera, threads, geoms)
-    return WarpRenderer(engine, size, camera, geoms)
+        return CpuRenderer(engine, size, camera, threads, samples, geoms)
+    return WarpRenderer(engine, size, camera, samples, geoms)

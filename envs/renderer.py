@@ -44,13 +44,15 @@ def announced(what: str, after_seconds: float = 2.5):
 
 
 def ray_tracer(
-    model: mujoco.MjModel, num_worlds: int, size: tuple[int, int], camera: int, geoms: bool
+    model: mujoco.MjModel, num_worlds: int, size: tuple[int, int], camera: int, samples: int,
+    geoms: bool,
 ):
     """mujoco-warp's render context for one camera, on Warp's current device.
 
     Args:
         size: (H, W) in pixels.
-        geoms: keep which geom each ray met, too.
+        samples: rays a pixel along each axis, averaged.
+        geoms: keep which geom each pixel's first ray met, too.
     """
     height, width = size
     return mjw.create_render_context(
@@ -63,6 +65,7 @@ def ray_tracer(
         render_seg=geoms,
         render_skybox=True,
         use_shadows=True,
+        samples_per_pixel=samples,
         enable_emission=bool(model.mat_emission.any()),  # leave out what would add nothing
         enable_per_light_ambient=bool(model.light_ambient.any()),
     )
@@ -74,18 +77,21 @@ class Chunk:
     Args:
         poses: POSES of these worlds, live views of the engine's fields.
         rgb: where the pictures go, uint8 (n, 3, H, W).
+        samples: rays a pixel along each axis.
         geoms: where the geoms that the rays met go, int32 (n, H, W); None if nobody asks.
     """
 
     def __init__(
-        self, model, camera: int, poses: dict[str, Tensor], rgb: Tensor, geoms: Tensor | None
+        self, model, camera: int, samples: int, poses: dict[str, Tensor], rgb: Tensor,
+        geoms: Tensor | None,
     ):
         worlds, _, height, width = rgb.shape
         self.rgb = rgb
         with wp.ScopedDevice("cpu"):
             self.model = mjw.put_model(model)
             self.data = mjw.make_data(model, nworld=worlds, nconmax=1, njmax=1)
-            self.context = ray_tracer(model, worlds, (height, width), camera, geoms is not None)
+            size, wanted = (height, width), geoms is not None
+            self.context = ray_tracer(model, worlds, size, camera, samples, wanted)
         packed = wp.to_torch(self.context.rgb_data).view(torch.uint8)
         self.bgra = packed.view(worlds, height, width, 4)
         targets = {name: wp.to_torch(getattr(self.data, name)) for name in POSES}
@@ -122,11 +128,14 @@ class CpuRenderer:
         size: (H, W) in pixels.
         camera: index of the model's camera.
         threads: how many chunks and threads.
-        geoms: keep in `geoms`, int32 (N, H, W), which geom each ray met; -1 is the sky.
+        samples: rays a pixel along each axis, averaged.
+        geoms: keep in `geoms`, int32 (N, H, W), which geom each pixel's first ray met; -1 is the
+            sky.
     """
 
     def __init__(
-        self, engine, size: tuple[int, int], camera: int, threads: int, geoms: bool = False
+        self, engine, size: tuple[int, int], camera: int, threads: int, samples: int = 1,
+        geoms: bool = False,
     ):
         self.rgb = torch.zeros((engine.num_worlds, 3, *size), dtype=torch.uint8)
         self.geoms = torch.zeros((engine.num_worlds, *size), dtype=torch.int32) if geoms else None
@@ -138,7 +147,8 @@ class CpuRenderer:
                 poses = {name: getattr(engine, name)[part] for name in POSES}
                 self._owner[part] = len(self._chunks)
                 met = self.geoms[part] if geoms else None
-                self._chunks.append(Chunk(engine.model, camera, poses, self.rgb[part], met))
+                rgb = self.rgb[part]
+                self._chunks.append(Chunk(engine.model, camera, samples, poses, rgb, met))
                 self._chunks[-1].draw()
         self._pool = ThreadPoolExecutor(len(self._chunks)) if len(self._chunks) > 1 else None
 
@@ -178,15 +188,20 @@ class WarpRenderer:
         engine: a WarpEngine.
         size: (H, W) in pixels.
         camera: index of the model's camera.
-        geoms: keep in `geoms`, int32 (N, H, W), which geom each ray met; -1 is the sky.
+        samples: rays a pixel along each axis, averaged.
+        geoms: keep in `geoms`, int32 (N, H, W), which geom each pixel's first ray met; -1 is the
+            sky.
     """
 
-    def __init__(self, engine, size: tuple[int, int], camera: int, geoms: bool = False):
+    def __init__(
+        self, engine, size: tuple[int, int], camera: int, samples: int = 1, geoms: bool = False
+    ):
         self._engine, self._width = engine, size[1]
         self._rays = (engine.num_worlds, size[0] * size[1])
         device = str(engine.device)
         with wp.ScopedDevice(device), announced(f"the ray tracer for {device}"):
-            self._context = ray_tracer(engine.model, engine.num_worlds, size, camera, geoms)
+            model, worlds = engine.model, engine.num_worlds
+            self._context = ray_tracer(model, worlds, size, camera, samples, geoms)
             self._rgb = wp.zeros((engine.num_worlds, 3, *size), dtype=wp.uint8)
             self.rgb = wp.to_torch(self._rgb)
             self.geoms = _geoms(self._context, self.rgb) if geoms else None

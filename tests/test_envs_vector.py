@@ -203,6 +203,17 @@ def test_any_camera_and_any_shape_of_picture():
     assert (usual.float() - back.float()).abs().mean() > 10
 
 
+@pytest.mark.parametrize("samples", [2, 3])
+def test_a_pixel_is_the_mean_of_its_rays(samples):
+    smooth = make(samples=samples).reset(seed=0)[0]
+    rays = make(samples=1, image_size=samples * SIZE).reset(seed=0)[0].float()
+    shape = (3, 3, SIZE, samples, SIZE, samples)
+    assert (smooth - rays.view(shape).mean((3, 5))).abs().max() <= 1  # rounded down
+    assert torch.equal(smooth, make(samples=samples).reset(seed=0)[0])
+    jagged = make(samples=1).reset(seed=0)[0]
+    assert (smooth.float() - jagged).abs().max() > 20
+
+
 def test_render_at_any_size():
     env = make(render_mode="rgb_array", render_size=(40, 60))
     env.reset(seed=0)
@@ -249,6 +260,7 @@ def test_bad_actions(env, action, sentence):
         ({"render_mode": "human"}, "render_mode='human' is not known"),
         ({"device": "tpu"}, "device='tpu' is not known"),
         ({"image_size": 0}, "image_size=0 is not a count"),
+        ({"samples": 0}, "samples=0 is not a count"),
         ({"obs": "depth"}, "obs='depth' is not known: give 'pixels' or"),
         ({"frame_stack": 0}, "frame_stack=0 is not a count"),
         ({"array": "jax"}, "array='jax' is not known"),

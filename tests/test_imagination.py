@@ -114,16 +114,18 @@ def mean_reward(model, policy):
     return model.reward(State(dreamt.recurrent[1:], dreamt.latent[1:])).mean().item()
 
 
-def test_the_actor_learns_to_move_where_it_pays():
+@pytest.mark.parametrize(("gradient", "updates"), [("dynamics", 60), ("reinforce", 200)])
+def test_the_actor_learns_to_move_where_it_pays(gradient, updates):
     torch.manual_seed(0)
-    model, config = Point(), ImaginationConfig(horizon=5, hidden_dim=32, entropy=1e-3)
+    model = Point()
+    config = ImaginationConfig(horizon=5, hidden_dim=32, entropy=1e-3, gradient=gradient)
     agent = ImaginationAgent(config, 2, 1)
     optimisers = [
         torch.optim.Adam(part.parameters(), 5e-3) for part in (agent.actor, agent.critic)
     ]
     before = mean_reward(model, agent.actor.mode)
     best = mean_reward(model, lambda features: (2 * (1 - features[:, :1])).clamp(-1, 1))
-    for _ in range(60):
+    for _ in range(updates):
         loss, _, needed = agent.actor_loss(model, starts(64))
         optimisers[0].zero_grad()
         loss.backward()
@@ -136,6 +138,21 @@ def test_the_actor_learns_to_move_where_it_pays():
     assert before < 8 * best and 1.5 * best < after < 0  # from far off to near the best there is
     left, right = torch.tensor([[-1.0, -1.0], [2.0, 2.0]])
     assert agent.actor.mode(left).item() > 0.5 and agent.actor.mode(right).item() < -0.5
+
+
+def test_both_gradients_are_the_same_in_the_mean():
+    torch.manual_seed(0)
+    model, found = Point(), {}
+    agent = ImaginationAgent(ImaginationConfig(hidden_dim=8), 2, 1)
+    agent.actor.network[-1].weight.data.normal_()
+    for gradient in ("dynamics", "reinforce"):  # over one decision, which both count once
+        agent.config = ImaginationConfig(horizon=1, entropy=0.0, gradient=gradient, temperature=0)
+        agent.spread.fill_(2.0)
+        loss = agent.actor_loss(model, starts(1_000_000))[0]
+        weights = list(agent.actor.network[-1].parameters())
+        found[gradient] = torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights)])
+    assert found["dynamics"].norm() > 0.1
+    torch.testing.assert_close(*found.values(), rtol=0, atol=0.01)
 
 
 def test_the_actors_gradient_leaves_the_model_and_the_critic_alone():
