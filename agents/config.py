@@ -56,6 +56,11 @@ class EnvConfig:
     """Frames (simulator control steps) a decision lasts."""
     image_size: int = 64
     """Height and width of a frame in pixels."""
+    samples: int = 2
+    """Rays a pixel along each axis, averaged: 2 smooths edges as dm_control's OpenGL does, 1 is
+    quick and jagged. Other people's environments draw as they do."""
+    crop: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Pixels cut off at top, bottom, left and right of other people's pictures."""
     backend: Literal["dm_control"] | None = None
     """dm_control: its own simulator and OpenGL pictures, one process a thread; null for ours."""
 

@@ -18,9 +18,11 @@ def make_worlds(env: EnvConfig, count: int, hardware: HardwareConfig, seed: int 
 
     Raises UserError if there is no such environment, or it cannot be used.
     """
+    foreign = env.backend is not None or env.task.startswith("gym:")
+    drawn = {"crop": env.crop} if foreign else {"samples": env.samples}
     try:
         made = envs.make(
-            env.task, count, env.backend, device=hardware.device, seed=seed,
+            env.task, count, env.backend, device=hardware.device, seed=seed, **drawn,
             image_size=env.image_size, action_repeat=env.action_repeat, threads=hardware.threads,
         )  # fmt: skip
     except ValueError as error:

@@ -104,6 +104,7 @@ class ForeignEnv(VectorEnv):
         seed: copy i is seeded with seed + i at the first reset.
         image_size: side, or (H, W), of the pictures.
         action_repeat: steps of the environment a decision lasts.
+        crop: pixels cut off at (top, bottom, left, right) of its pictures.
         threads: 1 steps the copies one after the other, more each in a process of its own.
 
     Raises:
@@ -122,15 +123,18 @@ class ForeignEnv(VectorEnv):
         seed: int = 0,
         image_size: int | tuple[int, int] = 64,
         action_repeat: int = 2,
+        crop: tuple[int, int, int, int] = (0, 0, 0, 0),
         threads: int = 1,
     ):
         self.num_envs, self.device = positive("num_envs", num_envs), checked_device(device)
         self.action_repeat = positive("action_repeat", action_repeat)
         self.episode_decisions = -(-frames // action_repeat)
         size = image_shape("image_size", image_size)
+        if len(crop) != 4 or min(crop) < 0:
+            raise ValueError(f"crop={crop} is no cut: give pixels as (top, bottom, left, right).")
         vector = AsyncVectorEnv if positive("threads", threads) > 1 else SyncVectorEnv
         copies = [
-            functools.partial(apart, Pictures, make_one, size, action_repeat, world)
+            functools.partial(apart, Pictures, make_one, size, action_repeat, crop, world)
             for world in range(num_envs)
         ]
         self._batch = vector(copies, autoreset_mode=AutoresetMode.SAME_STEP)

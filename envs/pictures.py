@@ -12,13 +12,15 @@ class Pictures(gym.Wrapper):
     """One environment as a batch wants it: pictures (3, H, W), plain actions, repeated.
 
     The picture is the observation if that is one, uint8 (H, W, 3), and what `render` gives if not;
-    it is resized with antialiasing, whatever its shape was. Actions that are a bounded box are
-    scaled from [-1, 1]; discrete ones are counted from 0.
+    it is cropped, then resized with antialiasing, whatever its shape was. Actions that are a bounded
+    box are scaled from [-1, 1], upwards and downwards apart where the box has a 0, which stays 0: a
+    gas pedal of [0, 1] is not touched by [-1, 0]. Discrete ones are counted from 0.
 
     Args:
         make_one: makes the environment.
         size: (H, W) in pixels.
         action_repeat: steps a decision lasts; their rewards are summed.
+        crop: pixels cut off at (top, bottom, left, right) before resizing.
         world: its number in the batch, for messages.
 
     Raises:
@@ -31,6 +33,7 @@ class Pictures(gym.Wrapper):
         make_one: Callable[[], gym.Env],
         size: tuple[int, int],
         action_repeat: int,
+        crop: tuple[int, int, int, int] = (0, 0, 0, 0),
         world: int = 0,
     ):
         super().__init__(make_one())
@@ -48,7 +51,7 @@ class Pictures(gym.Wrapper):
         if not self._seen and self.env.render_mode != "rgb_array":
             raise ValueError(f"It shows {shown} and cannot render: give one with pictures.")
         self._given, self._size, self._repeat = actions, size, action_repeat
-        self._world = world
+        self._crop, self._world = crop, world
         self.observation_space = gym.spaces.Box(0, 255, (3, *size), dtype=np.uint8)
 
     def reset(self, **options):
@@ -84,11 +87,18 @@ class Pictures(gym.Wrapper):
         given = self._given
         if self._discrete:
             return int(given.start) + int(action)
-        scaled = given.low + (np.asarray(action) + 1) / 2 * (given.high - given.low)
-        return scaled.astype(given.dtype)
+        action = np.asarray(action)
+        zero = (given.low <= 0) & (given.high >= 0)
+        apart = np.where(action < 0, -action * given.low, action * given.high)
+        whole = given.low + (action + 1) / 2 * (given.high - given.low)
+        return np.where(zero, apart, whole).astype(given.dtype)
 
     def _picture(self, obs) -> np.ndarray:
         image = np.asarray(obs if self._seen else self.env.render())  # (H', W', 3)
+        top, bottom, left, right = self._crop
+        image = image[top : len(image) - bottom, left : image.shape[1] - right]
+        if not image.size:
+            raise ValueError(f"crop={self._crop} leaves nothing of its pictures: cut off less.")
         height, width = self._size
         if image.shape[:2] != self._size:
             resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)

@@ -11,6 +11,7 @@ import torch
 
 import envs
 from envs.foreign import ForeignEnv
+from envs.pictures import Pictures
 
 
 class Dot(gym.Env):
@@ -73,7 +74,7 @@ def test_any_gymnasium_env(threads):
     first, _ = env.reset()
     assert first.shape == (3, 3, 16, 16) and first.dtype == torch.uint8
     assert env.episode_decisions == 3 and env.single_action_space.shape == (1,)
-    obs, reward, terminated, truncated, info = env.step(torch.zeros(3, 1))  # the middle: 2
+    obs, reward, terminated, truncated, info = env.step(torch.full((3, 1), 0.5))  # 2 of 4
     assert reward.tolist() == [4.0, 4.0, 4.0] and info == {}
     assert (obs[:, 0].float().mean((1, 2)) == first[:, 0].float().mean((1, 2))).all()
     assert not torch.equal(obs, first)
@@ -84,6 +85,42 @@ def test_any_gymnasium_env(threads):
     assert not torch.equal(info["final_obs"], obs)
     assert torch.equal(env.reset(seed=1)[0], first)
     env.close()
+
+
+class Pedals(Dot):
+    """Shows its action in the corner of a white picture."""
+
+    action_space = gym.spaces.Box(np.float32([-2, 0, 10]), np.float32([6, 1, 20]))
+    render_mode = "rgb_array"
+
+    def step(self, action):
+        self.given = action.tolist()
+        return self.reset()[0], 0.0, False, False, {"given": self.given}
+
+    def render(self):
+        image = np.full((32, 32, 3), 255, np.uint8)
+        image[:4], image[-8:], image[:, :2], image[:, -1:] = 0, 0, 0, 0
+        return image
+
+
+@pytest.mark.parametrize(
+    ("action", "theirs"),
+    [((0, 0, 0), (0, 0, 15)), ((-1, -1, -1), (-2, 0, 10)), ((0.5, 0.5, 0.5), (3, 0.5, 17.5))],
+)
+def test_a_boxs_nought_is_nought(action, theirs):
+    one = Pictures(Pedals, (4, 4), 1)
+    one.reset()
+    assert one.step(np.float32(action))[4]["given"] == list(theirs)
+
+
+def test_pictures_are_cropped():
+    white = ForeignEnv(Pedals, 2, frames=5, crop=(4, 8, 2, 1)).reset()[0]
+    assert white.shape == (2, 3, 64, 64) and (white == 255).all()
+    assert (ForeignEnv(Pedals, 1, frames=5, crop=(4, 8, 2, 0)).reset()[0] < 255).any()
+    with pytest.raises(ValueError, match=r"crop=\(32, 0, 0, 0\) leaves nothing"):
+        ForeignEnv(Pedals, 1, frames=5, crop=(32, 0, 0, 0)).reset()
+    with pytest.raises(ValueError, match=r"crop=\(0, -1, 0, 0\) is no cut"):
+        ForeignEnv(Pedals, 1, frames=5, crop=(0, -1, 0, 0))
 
 
 def test_discrete_actions_are_counted_from_nought():
