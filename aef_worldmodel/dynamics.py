@@ -49,7 +49,7 @@ class Dynamics(nn.Module):
         self.action_dim = action_dim
         self.cell = GatedCell(c.latent_dim + action_dim, c.recurrent_dim)
         features = c.recurrent_dim + c.latent_dim
-        self.prior_net = zero_last(mlp(features, 2 * c.latent_dim, c.hidden_dim, 1))
+        self.prior_net = zero_last(mlp(features, 2 * c.latent_dim, c.hidden_dim, 2))
         self.prior_flow = (
             Flow(c.prior_flow, c.latent_dim, context=features) if c.prior_flow else None
         )

@@ -28,8 +28,9 @@ class ImaginationConfig:
     """Imagined decisions."""
     starts: int = 128
     """Replayed states an update imagines from."""
-    temperature: float = 1.0
-    """Of the dreams: scales the noise of the latents' prior; 0 follows its centre."""
+    temperature: float = 0.0
+    """Of the dreams: scales the noise of the latents' prior; 0 follows its centre, 1 draws. Noise
+    adds up over the decisions of a dream, as what is seen of the world does not (docs/agent.md)."""
     discount: float = 0.99
     """gamma, a decision."""
     gradient: Literal["dynamics", "reinforce"] = "dynamics"

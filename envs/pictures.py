@@ -12,9 +12,9 @@ class Pictures(gym.Wrapper):
     """One environment as a batch wants it: pictures (3, H, W), plain actions, repeated.
 
     The picture is the observation if that is one, uint8 (H, W, 3), and what `render` gives if not;
-    it is cropped, then resized with antialiasing, whatever its shape was. Actions that are a bounded
-    box are scaled from [-1, 1], upwards and downwards apart where the box has a 0, which stays 0: a
-    gas pedal of [0, 1] is not touched by [-1, 0]. Discrete ones are counted from 0.
+    it is cropped, then resized with antialiasing, whatever its shape was. Actions that are a
+    bounded box are scaled from [-1, 1], upwards and downwards apart where the box has a 0, which
+    stays 0: a gas pedal of [0, 1] is not touched by [-1, 0]. Discrete ones are counted from 0.
 
     Args:
         make_one: makes the environment.
