@@ -195,7 +195,9 @@ def _without_sharing(flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with safe_open(path, framework="pt") as file:
         header = dict(file.metadata() or {})
-        return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
+        # copied out of the file's own memory, where they lie anyhow: the last bit of a product can
+        # depend on how its factors are aligned, and a resumed run repeats every bit
+        return {name: file.get_tensor(name).clone() for name in file.keys()}, header  # noqa: SIM118
 
 
 def _sync(path: Path) -> None:
