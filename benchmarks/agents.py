@@ -53,7 +53,7 @@ class AgentsConfig:
     episodes: int = 10
     """That each plays at the end."""
     words: tuple[str, ...] = ()
-    """Further words for every training, for instance [hardware.num_envs=4]."""
+    """Further words for every training, for instance "words=['hardware.num_envs=4']"."""
     runs: str = "runs/agents"
     """Folder of the runs."""
     out: str = "results/agents.csv"
