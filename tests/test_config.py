@@ -164,7 +164,8 @@ def test_every_file_loads(word):
 
 def test_every_task_works_with_or_without_a_file():
     with_file = {path.stem for path in (FOLDER / "env").glob("*.yaml")}
-    assert with_file - {"default"} <= set(envs.tasks())
+    assert with_file - {"default", "car-racing"} <= set(envs.tasks())
+    assert load(["env=car-racing"]).env.crop == (0, 12, 0, 0)
     for task in envs.tasks()[:3] + envs.tasks()[-2:]:
         assert load([f"env={task}"]).env.task == task
 
