@@ -1,9 +1,9 @@
 """Actor-critic trained inside the world model's imagination.
 
-The actor climbs lambda-returns of imagined rollouts, by gradients through the learned dynamics;
-the critic regresses them (two-hot symlog) beside a slow copy of itself. Returns are normalised
-by their 5th-to-95th percentile range. Hafner et al. 2023, sections "Actor critic" (equations
-6-12); dynamics gradients as in Hafner et al. 2020.
+The actor climbs lambda-returns of imagined rollouts, by gradients through the learned dynamics, or
+by REINFORCE where asked; the critic regresses them (two-hot symlog) beside a slow copy of itself.
+Returns are normalised by their 5th-to-95th percentile range where that is above 1. Hafner et al.
+2023, sections "Actor critic" (equations 6-12); dynamics gradients as in Hafner et al. 2020.
 """
 
 import copy

@@ -1,5 +1,6 @@
 """Learning from recorded episodes alone: `python -m agents.train data=FOLDER`."""
 
+import json
 import math
 from pathlib import Path
 
@@ -30,10 +31,9 @@ class OfflineTrainer(Trainer):
     def __init__(self, config: TrainConfig, run: Path):
         found, asked = read_info(config.data)["env"], to_dict(config.env)
         if found != asked:
-            words = " ".join(f"env.{key}={value}" for key, value in found.items())
             raise UserError(
-                f"data={config.data} was recorded with {words}; this run asks for "
-                f"{' '.join(f'env.{key}={value}' for key, value in asked.items())}: give the former"
+                f"data={config.data} was recorded with {_words(found)}; this run asks for "
+                f"{_words(asked)}: give the former"
             )
         self.episodes = list_episodes(config.data)
         if not self.episodes:
@@ -80,3 +80,9 @@ class OfflineTrainer(Trainer):
         rows = {name: torch.stack([batch[i][name][t] for i in worlds]) for name in batch[0]}
         width = self.config.world_model.recurrent_dim
         self.replay.add(rows | {"recurrent": torch.zeros(len(worlds), width)}, torch.tensor(worlds))
+
+
+def _words(env: dict[str, object]) -> str:
+    """Settings of the worlds as the command line takes them."""
+    told = {key: v if isinstance(v, str) else json.dumps(v) for key, v in env.items()}
+    return " ".join(f"env.{key}={value.replace(' ', '')}" for key, value in told.items())

@@ -35,7 +35,7 @@ def make_engine(
 
 
 def make_renderer(
-    engine: Engine, size: tuple[int, int], camera: int, threads: int, samples: int = 1,
+    engine: Engine, size: tuple[int, int], camera: int, threads: int, samples: int,
     geoms: bool = False,
 ):
     """What draws the engine's worlds; `threads` matter to the C engine only.

@@ -134,7 +134,7 @@ class CpuRenderer:
     """
 
     def __init__(
-        self, engine, size: tuple[int, int], camera: int, threads: int, samples: int = 1,
+        self, engine, size: tuple[int, int], camera: int, threads: int, samples: int,
         geoms: bool = False,
     ):
         self.rgb = torch.zeros((engine.num_worlds, 3, *size), dtype=torch.uint8)
@@ -194,7 +194,7 @@ class WarpRenderer:
     """
 
     def __init__(
-        self, engine, size: tuple[int, int], camera: int, samples: int = 1, geoms: bool = False
+        self, engine, size: tuple[int, int], camera: int, samples: int, geoms: bool = False
     ):
         self._engine, self._width = engine, size[1]
         self._rays = (engine.num_worlds, size[0] * size[1])

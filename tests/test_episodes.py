@@ -137,5 +137,6 @@ def test_learning_from_data_alone_resumes_exactly(tmp_path):
     assert second.ingested == 2
     second.train(book(second))
     assert torch.equal(weights(second), weights(whole))
-    with pytest.raises(UserError, match=r"was recorded with .*env\.image_size=32"):
+    told = r"was recorded with .*image_size=32 .*env\.crop=\[0,0,0,0\] env\.backend=null"
+    with pytest.raises(UserError, match=told):
         OfflineTrainer(settings.load([*SMALL, f"data={data}"]), tmp_path / "c")

@@ -140,6 +140,16 @@ def test_the_actor_learns_to_move_where_it_pays(gradient, updates):
     assert agent.actor.mode(left).item() > 0.5 and agent.actor.mode(right).item() < -0.5
 
 
+def test_a_small_range_of_returns_is_not_blown_up():
+    losses = []
+    for spread in (0.01, 0.9, 100.0):
+        torch.manual_seed(0)
+        agent = ImaginationAgent(ImaginationConfig(horizon=1, entropy=0.0, hidden_dim=8), 2, 1)
+        agent.spread.fill_(spread)
+        losses.append(agent.actor_loss(Point(), starts(64))[0].item())
+    assert losses[0] == losses[1] and abs(losses[2]) < 0.1 * abs(losses[0])
+
+
 def test_both_gradients_are_the_same_in_the_mean():
     torch.manual_seed(0)
     model, found = Point(), {}
@@ -148,11 +158,11 @@ def test_both_gradients_are_the_same_in_the_mean():
     for gradient in ("dynamics", "reinforce"):  # over one decision, which both count once
         agent.config = ImaginationConfig(horizon=1, entropy=0.0, gradient=gradient, temperature=0)
         agent.spread.fill_(2.0)
-        loss = agent.actor_loss(model, starts(1_000_000))[0]
+        loss = agent.actor_loss(model, starts(200_000))[0]
         weights = list(agent.actor.network[-1].parameters())
         found[gradient] = torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights)])
     assert found["dynamics"].norm() > 0.1
-    torch.testing.assert_close(*found.values(), rtol=0, atol=0.01)
+    torch.testing.assert_close(*found.values(), rtol=0, atol=0.02)
 
 
 def test_the_actors_gradient_leaves_the_model_and_the_critic_alone():
