@@ -22,6 +22,7 @@ from aef_worldmodel.dynamics import Dynamics, State
 from aef_worldmodel.errors import UserError
 from agents.agent import Agent, Rows
 from agents.policy import Policy
+from agents.schema import ConfigError
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,20 @@ class SacConfig:
     """Updates whose batches are drawn from; older features are thrown away."""
     rate: float = 3e-4
     """Adam's learning rate of actor, critics and entropy weight."""
+    entropy: float = 0.1
+    """Weight of the policy's entropy at first; it is learnt. Adam takes thousands of steps to
+    bring it down from SB3's 1, where it drowns small rewards (docs/agents.md)."""
     discount: float = 0.99
     """gamma, a decision."""
     hidden_dim: int = 256
     """Width of the two hidden layers of actor and critics."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a weight that cannot be learnt."""
+        if self.entropy <= 0:
+            raise ConfigError(
+                f"agent.entropy={self.entropy} must be above 0: it is learnt from there"
+            )
 
 
 @dataclass(frozen=True)
@@ -175,7 +186,8 @@ class SacAgent(Sb3Agent):
         width = [config.hidden_dim] * 2
         algorithm = import_sb3().SAC(
             "MlpPolicy", Spaces(features, action_dim), learning_rate=config.rate, buffer_size=1,
-            gamma=config.discount, policy_kwargs={"net_arch": width}, device=device,
+            gamma=config.discount, ent_coef=f"auto_{config.entropy}",
+            policy_kwargs={"net_arch": width}, device=device,
         )  # fmt: skip
         super().__init__(algorithm, device)
         self.seen = algorithm.replay_buffer = Transitions(

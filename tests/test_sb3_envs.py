@@ -13,8 +13,9 @@ from stable_baselines3.common.callbacks import BaseCallback  # noqa: E402
 from stable_baselines3.common.env_checker import check_env  # noqa: E402
 
 from agents.extractor import AEFExtractor  # noqa: E402
-from agents.sb3 import Transitions, transitions  # noqa: E402
+from agents.sb3 import SacAgent, SacConfig, Transitions, transitions  # noqa: E402
 from agents.sb3_envs import DreamVecEnv, LatentVecEnv, LatentWrapper  # noqa: E402
+from agents.schema import ConfigError  # noqa: E402
 from envs.sb3 import SB3VecEnv  # noqa: E402
 
 WIDTH = {"latent_dim": 8, "recurrent_dim": 16, "hidden_dim": 16, "width": 8}
@@ -187,3 +188,10 @@ def test_transitions_pair_rows_of_one_episode():
     assert ring.sample(50).rewards.unique().tolist() == [21, 22, 24]
     ring.put(now, action, reward + 10, after, done)  # the oldest two are overwritten
     assert ring.sample(100).rewards.unique().tolist() == [24, 31, 32, 34]
+
+
+def test_sacs_entropy_weight_starts_where_it_is_told():
+    agent = SacAgent(SacConfig(entropy=0.25), 3, 2, 4, torch.device("cpu"))
+    assert agent.algorithm.log_ent_coef.exp().item() == pytest.approx(0.25)
+    with pytest.raises(ConfigError, match=r"agent\.entropy=0 must be above 0"):
+        SacConfig(entropy=0)
