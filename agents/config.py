@@ -61,8 +61,19 @@ class EnvConfig:
     quick and jagged. Other people's environments draw as they do."""
     crop: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Pixels cut off at top, bottom, left and right of other people's pictures."""
+    restart_every: int | None = None
+    """Frames after which, on average, a world of the training begins anew at random, its episode
+    cut short there; null for whole episodes. Evaluations play whole ones."""
     backend: Literal["dm_control"] | None = None
     """dm_control: its own simulator and OpenGL pictures, one process a thread; null for ours."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for worlds that would begin anew before they begin."""
+        if self.restart_every is not None and self.restart_every <= self.action_repeat:
+            raise ConfigError(
+                f"env.restart_every={self.restart_every} must be above env.action_repeat="
+                f"{self.action_repeat}: a decision lasts that many frames"
+            )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from agents.learner import NonFinite
 from agents.logbook import Logbook
 from agents.policy import choose
 from agents.roster import make_learner, make_policy
-from agents.worlds import has_choices, make_worlds, state_of
+from agents.worlds import has_choices, make_training_worlds, make_worlds, state_of
 
 EVAL_SEED = 1_000_000  # evaluation worlds start where training worlds never do
 LOG_EVERY = 100  # updates between rows of metrics.csv
@@ -37,7 +37,9 @@ class Trainer:
     def __init__(self, config: TrainConfig, run: Path):
         self.config, self.run = config, run
         torch.manual_seed(config.seed)
-        self.env = self._make_env(config.hardware.num_envs, config.seed)
+        self.env = make_training_worlds(
+            config.env, config.hardware.num_envs, config.hardware, config.seed
+        )
         self.eval_env = None  # made at the first evaluation
         count, device = self.env.num_envs, torch.device(config.hardware.device)
         shape = self.env.single_observation_space.shape
@@ -57,9 +59,6 @@ class Trainer:
         self.unspent = 0.0  # decisions that have not earned an update yet
         self.stopping = False  # set it to end after the current step, with a checkpoint
 
-    def _make_env(self, num_envs: int, seed: int):
-        return make_worlds(self.config.env, num_envs, self.config.hardware, seed)
-
     def _fields(self, shape: tuple[int, ...], actions: int) -> dict:
         """What a row of the replay holds."""
         return {
@@ -74,7 +73,9 @@ class Trainer:
     def _make_replay(self, shape: tuple[int, ...], actions: int) -> Replay:
         c, count = self.config, self.env.num_envs
         rows = c.frames // c.env.action_repeat
-        rows += count * (2 + rows // count // self.env.episode_decisions)  # each episode's last
+        whole = self.env.episode_decisions * c.env.action_repeat
+        length = min(whole, c.env.restart_every or whole) // c.env.action_repeat
+        rows += count * (2 + rows // count // max(1, length))  # each episode's last
         between = 2 * c.checkpoint_every // (c.env.action_repeat * count) + 2
         return Replay(
             self.run, self._fields(shape, actions), count, min(c.replay_rows, rows), slack=between,
@@ -169,7 +170,9 @@ class Trainer:
         random numbers as they were."""
         with torch.random.fork_rng():
             if self.eval_env is None:
-                self.eval_env = self._make_env(self.config.eval_episodes, EVAL_SEED)
+                self.eval_env = make_worlds(
+                    self.config.env, self.config.eval_episodes, self.config.hardware, EVAL_SEED
+                )
             seed = EVAL_SEED + self.evaluations * self.config.eval_episodes
             policy = make_policy(self.config.agent, self.learner, False, self.discrete)
             episodes = run_episodes(self.learner, policy, self.eval_env, seed)

@@ -2,6 +2,7 @@
 
 import gymnasium as gym
 import numpy as np
+import torch
 from torch import Tensor
 
 import envs
@@ -31,18 +32,66 @@ def make_worlds(env: EnvConfig, count: int, hardware: HardwareConfig, seed: int 
     return Choices(made) if discrete else made
 
 
+def make_training_worlds(env: EnvConfig, count: int, hardware: HardwareConfig, seed: int = 0):
+    """`make_worlds`, begun anew at random if `env.restart_every` says so."""
+    made = make_worlds(env, count, hardware, seed)
+    if env.restart_every is None:
+        return made
+    return Restarts(made, env.action_repeat / env.restart_every)
+
+
 def state_of(worlds) -> dict | None:
     """What `worlds.set_state` goes on from; None for other people's, whose state is not known."""
-    foreign = isinstance(getattr(worlds, "worlds", worlds), envs.ForeignEnv)
-    return None if foreign else worlds.state()
+    inner = worlds
+    while isinstance(inner, Wrapped):
+        inner = inner.worlds
+    return None if isinstance(inner, envs.ForeignEnv) else worlds.state()
 
 
 def has_choices(worlds) -> bool:
     """Whether actions of these worlds are choices."""
-    return isinstance(worlds, Choices)
+    return isinstance(worlds, Choices) or (
+        isinstance(worlds, Restarts) and has_choices(worlds.worlds)
+    )
 
 
-class Choices:
+class Wrapped:
+    """Worlds that are as those inside except where they say otherwise."""
+
+    def __init__(self, worlds):
+        self.worlds = worlds
+
+    def __getattr__(self, name: str):
+        return getattr(self.worlds, name)
+
+
+class Restarts(Wrapped):
+    """Worlds that now and then begin anew before their episode is over, each at random times of
+    its own: what such an episode would have brought is not known, as where it is cut short by the
+    clock. A policy that is caught far from where it is judged comes back (docs/agent.md).
+
+    Args:
+        worlds: what begins anew, under "same_step".
+        chance: of it, a world and decision.
+    """
+
+    def __init__(self, worlds, chance: float):
+        super().__init__(worlds)
+        self.chance = chance
+
+    def step(self, action: Tensor):
+        """As the worlds' own; a world that begins anew counts as truncated."""
+        obs, reward, terminated, truncated, info = self.worlds.step(action)
+        ended = terminated | truncated
+        drawn = (torch.rand(len(ended)) < self.chance).to(ended.device) & ~ended
+        if drawn.any():
+            info = {"final_obs": info.get("final_obs", obs), "_final_obs": ended | drawn}
+            obs, _ = self.worlds.reset(options={"reset_mask": drawn})
+            truncated = truncated | drawn
+        return obs, reward, terminated, truncated, info
+
+
+class Choices(Wrapped):
     """Worlds with discrete actions, which take (N, A) and choose the largest of each row; all else
     is as it is there.
 
@@ -51,13 +100,10 @@ class Choices:
     """
 
     def __init__(self, worlds):
-        self.worlds = worlds
+        super().__init__(worlds)
         shape = (int(worlds.single_action_space.n),)
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, shape, np.float32)
         self.action_space = gym.vector.utils.batch_space(self.single_action_space, worlds.num_envs)
-
-    def __getattr__(self, name: str):
-        return getattr(self.worlds, name)
 
     def step(self, action: Tensor):
         """As the worlds' own, with actions (N, A)."""

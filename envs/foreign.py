@@ -21,6 +21,7 @@ from envs.checks import (
     image_shape,
     one_of,
     positive,
+    reset_mask,
 )
 from envs.pictures import Pictures
 from envs.suite import make_task
@@ -151,10 +152,15 @@ class ForeignEnv(VectorEnv):
     def reset(self, *, seed: int | list[int] | None = None, options: dict | None = None):
         """Starts new episodes; the first time with the seed given when made.
 
+        Args:
+            seed, options: as `BatchedEnv.reset`.
+
         Returns:
             obs (N, 3, H, W) uint8, and an empty info.
         """
         seed, self._seed = self._seed if seed is None else seed, None
+        if "reset_mask" in (options or {}):
+            options = options | {"reset_mask": reset_mask(options, self.num_envs).numpy()}
         obs, _ = self._ask("reset", seed=seed, options=options)
         return self._tensor(obs), {}
 

@@ -48,16 +48,17 @@ def command(*words: str, **options) -> subprocess.CompletedProcess:
     )
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
-    whole = make(tmp_path / "whole")
+@pytest.mark.parametrize("words", [(), ("env.restart_every=20",)])
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, words):
+    whole = make(tmp_path / "whole", *words)
     whole.train(book(whole))
-    first = make(tmp_path / "parts")
+    first = make(tmp_path / "parts", *words)
     log = book(first)
     while first.frames < 220:
         first._iterate(log)
     first.stopping = True
     first.train(log)
-    second = make(tmp_path / "parts", "seed=0")
+    second = make(tmp_path / "parts", "seed=0", *words)
     second.restore()
     assert second.counters() == first.counters()
     second.train(book(second))

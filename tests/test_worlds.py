@@ -1,0 +1,86 @@
+"""The worlds of a run: those of the training may begin anew before their episode is over."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import envs
+from agents.config import ConfigError, EnvConfig
+from agents.hardware import HardwareConfig
+from agents.worlds import Restarts, has_choices, make_training_worlds, make_worlds, state_of
+
+SMALL = {"image_size": 16, "action_repeat": 100, "samples": 1, "threads": 1}  # ten decisions
+
+
+def test_a_restart_ends_its_world_and_no_other():
+    worlds = Restarts(envs.make("cartpole-swingup", 6, seed=3, **SMALL), 0.1)
+    whole = envs.make("cartpole-swingup", 6, seed=3, **SMALL)
+    assert torch.equal(worlds.reset()[0], whole.reset()[0])
+    torch.manual_seed(0)
+    fresh = torch.ones(6, dtype=torch.bool)  # worlds that have not begun anew yet
+    seen = 0
+    for t in range(9):
+        action = torch.full((6, 1), 0.1 * t)
+        obs, reward, terminated, truncated, info = worlds.step(action)
+        other, expected, *_ = whole.step(action)
+        assert torch.equal(reward[fresh], expected[fresh]) and not terminated.any()
+        last = info.get("final_obs", obs)
+        assert torch.equal(last[fresh], other[fresh])
+        fresh &= ~truncated
+        assert torch.equal(obs[fresh], other[fresh])
+        if truncated.any():
+            assert torch.equal(info["_final_obs"], truncated)
+            start = worlds.state()
+            assert (start["decision"][truncated] == 0).all()
+            assert (start["decision"][fresh] == t + 1).all()
+            seen += int(truncated.sum())
+    assert 0 < fresh.sum() < 6 and seen > 2
+
+
+def test_restarts_come_as_often_as_asked():
+    env = EnvConfig("cartpole-swingup", image_size=4, samples=1, action_repeat=4, restart_every=40)
+    worlds = make_training_worlds(env, 50, HardwareConfig(device="cpu", threads=1), seed=0)
+    worlds.reset()
+    torch.manual_seed(1)
+    count = sum(int(worlds.step(torch.zeros(50, 1))[3].sum()) for _ in range(60))
+    assert abs(count - 300) < 5 * np.sqrt(300 * 0.9)  # 3,000 decisions, one in ten
+    judged = make_worlds(env, 1, HardwareConfig(device="cpu", threads=1), seed=0)
+    assert not isinstance(judged, Restarts)
+
+
+def test_the_clock_and_restarts_together():
+    worlds = Restarts(envs.make("cartpole-swingup", 40, **SMALL), 0.2)
+    worlds.reset()
+    torch.manual_seed(0)
+    for _ in range(9):
+        worlds.step(torch.zeros(40, 1))
+    due = worlds.state()["decision"] == 9
+    *_, truncated, info = worlds.step(torch.zeros(40, 1))
+    assert due.any() and truncated[due].all() and truncated[~due].any() and not truncated.all()
+    assert torch.equal(info["_final_obs"], truncated)
+    assert (worlds.state()["decision"][truncated] == 0).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_other_peoples_worlds_begin_anew_too(threads):
+    env = EnvConfig("gym:MountainCar-v0", image_size=16, restart_every=4)
+    worlds = make_training_worlds(env, 4, HardwareConfig(device="cpu", threads=threads))
+    assert has_choices(worlds) and state_of(worlds) is None
+    assert isinstance(worlds.single_action_space, gym.spaces.Box)
+    worlds.reset(seed=0)
+    torch.manual_seed(0)
+    for _ in range(5):
+        obs, _, _, truncated, info = worlds.step(torch.eye(3)[[2, 2, 0, 0]])
+        if truncated.any() and not truncated.all():
+            moved = (info["final_obs"] != obs).flatten(1).any(1)
+            assert not moved[~truncated].any()
+            break
+    else:
+        raise AssertionError("no restart in five decisions")
+    worlds.close()
+
+
+def test_a_restart_takes_longer_than_a_decision():
+    with pytest.raises(ConfigError, match=r"env\.restart_every=2 must be above env\.action_rep"):
+        EnvConfig(restart_every=2)
