@@ -177,10 +177,17 @@ class Learner:
         load_weights(self.online, state["online"], source)
         load_weights(self.agent, state["agent"], source)
         for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][name])
+            restore(optimiser, state["optimisers"][name])
         if state["last"] is not None:
             self.last = {name: value.to(self.device) for name, value in state["last"].items()}
         self.generator.set_state(state["generator"].cpu())
+
+
+def restore(optimiser: torch.optim.Optimizer, state: dict) -> None:
+    """Goes to a saved state of the moments; the learning rate stays what the settings say."""
+    rate = optimiser.param_groups[0]["lr"]
+    optimiser.load_state_dict(state)
+    optimiser.param_groups[0]["lr"] = rate
 
 
 class _Later:

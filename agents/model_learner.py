@@ -10,7 +10,7 @@ from aef_worldmodel.persistence import load_weights
 from aef_worldmodel.world_model import WorldModel
 from agents.agent import Agent
 from agents.config import TrainConfig
-from agents.learner import Learner
+from agents.learner import Learner, restore
 
 
 class ModelLearner(Learner):
@@ -53,6 +53,6 @@ class ModelLearner(Learner):
         load_weights(self.model, state["model"], source)
         load_weights(self.online, state["online"], source)
         self.agent.load_state_dict(state["agent"], source)
-        self.optimisers["model"].load_state_dict(state["optimisers"]["model"])
+        restore(self.optimisers["model"], state["optimisers"]["model"])
         if state["last"] is not None:
             self.last = {name: value.to(self.device) for name, value in state["last"].items()}

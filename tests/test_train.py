@@ -67,6 +67,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, words):
     assert torch.equal(second.frame, whole.frame)
 
 
+def test_a_resumed_run_learns_at_the_rate_it_is_told(tmp_path):
+    first = make(tmp_path)
+    log = book(first)
+    first.stopping = True
+    first.train(log)
+    second = make(tmp_path, "actor_rate=0.005", "model_rate=0.002")
+    second.restore()
+    rates = {name: o.param_groups[0]["lr"] for name, o in second.learner.optimisers.items()}
+    assert rates == {"model": 0.002, "actor": 0.005, "critic": second.config.critic_rate}
+
+
 @pytest.mark.parametrize("stop_after", [2, 6])  # in the middle of pretraining, and of an update
 def test_stopping_between_updates_changes_nothing(tmp_path, stop_after):
     words = ("decisions_per_update=0.5", "frames=120")
