@@ -100,13 +100,13 @@ class TrainConfig:
     data: str | None = None
     """Folder of recorded episodes (agents.collect) to learn from, without acting. `frames` then
     says for how many updates: as many as a run that acts makes in so many frames."""
-    prefill: int = 2_000
-    """Decisions with random actions before learning, over all worlds; never fewer than `length`
-    in each of them."""
+    prefill: int = 4_000
+    """Frames with random actions before learning, over all worlds; never fewer than `length`
+    decisions in each of them."""
     pretrain: int = 150
     """Updates of the world model alone before the actor starts."""
-    decisions_per_update: float = 6.0
-    """Decisions, over all worlds, between two updates."""
+    frames_per_update: float = 12.0
+    """Frames, over all worlds, between two updates."""
     batch: int = 12
     """Sequences of a batch, B."""
     length: int = 16

@@ -24,7 +24,7 @@ from aef_worldmodel.networks import mlp
 class ImaginationConfig:
     """Actor-critic in imagination."""
 
-    horizon: int = 15
+    horizon: int = 20
     """Imagined decisions."""
     starts: int = 128
     """Replayed states an update imagines from."""
@@ -48,7 +48,7 @@ class ImaginationConfig:
     """Weight of the critic's loss on replayed rows, whose rewards are real."""
     actor_rate: float = 0.02
     """How far the averaged actor, which plays evaluations, follows an update."""
-    std_floor: float = 0.15
+    std_floor: float = 0.3
     """Least standard deviation of the policy before tanh."""
 
 

@@ -30,6 +30,8 @@ class OfflineTrainer(Trainer):
 
     def __init__(self, config: TrainConfig, run: Path):
         found, asked = read_info(config.data)["env"], to_dict(config.env)
+        for words in (found, asked):
+            words.pop("restart_every", None)  # of training worlds, and none are played here
         if found != asked:
             raise UserError(
                 f"data={config.data} was recorded with {_words(found)}; this run asks for "
@@ -66,7 +68,7 @@ class OfflineTrainer(Trainer):
     def act(self) -> None:
         """Counts a decision in every world; nothing is played."""
         self.decisions += self.env.num_envs
-        self.unspent += self.env.num_envs
+        self.unspent += self.env.num_envs * self.config.env.action_repeat
 
     def _ingest(self) -> None:
         """Copies the next episodes into the replay, one into each ring."""

@@ -56,7 +56,7 @@ class Trainer:
         self.returns = torch.zeros(count, device=device)  # of the running episodes
         self.last_return = float("nan")  # mean of the episodes that ended last
         self.decisions = self.updates = self.evaluations = 0
-        self.unspent = 0.0  # decisions that have not earned an update yet
+        self.unspent = 0.0  # frames that have not earned an update yet
         self.stopping = False  # set it to end after the current step, with a checkpoint
 
     def _fields(self, shape: tuple[int, ...], actions: int) -> dict:
@@ -91,10 +91,11 @@ class Trainer:
 
     @property
     def learning(self) -> bool:
-        """Whether the random decisions of the beginning are over: `prefill` of them, and in every
+        """Whether the random decisions of the beginning are over: `prefill` frames, and in every
         world at least the rows of a sequence."""
         c = self.config
-        return self.decisions >= max(c.prefill, c.length * self.env.num_envs)
+        least = c.length * self.env.num_envs * c.env.action_repeat
+        return self.frames >= max(c.prefill, least)
 
     # -- acting --------------------------------------------------------------------------
 
@@ -122,7 +123,7 @@ class Trainer:
         self.frame, self.action, self.reward, self.first = frame, action, reward, done
         if done.any():
             self._end(done, terminated, info["final_obs"])
-        self.unspent += self.env.num_envs
+        self.unspent += self.env.num_envs * self.config.env.action_repeat
 
     @torch.no_grad()
     def _end(self, done: Tensor, terminated: Tensor, final: Tensor) -> None:
@@ -227,8 +228,8 @@ class Trainer:
             book.progress.say(f"learning the world model alone for {self.config.pretrain} updates")
         while self.updates < self.config.pretrain and not self.stopping:
             self._log(book, self.learn(act=False))
-        while self.unspent >= self.config.decisions_per_update and not self.stopping:
-            self.unspent -= self.config.decisions_per_update
+        while self.unspent >= self.config.frames_per_update and not self.stopping:
+            self.unspent -= self.config.frames_per_update
             self._log(book, self.learn())
 
     def _log(self, book: Logbook, terms: dict[str, Tensor]) -> None:

@@ -131,7 +131,7 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(max(1, config.hardware.threads // 2))
     rows = networks(config) | updates(config)
     both = rows["update, side by side"]
-    per_frame = both / (config.decisions_per_update * config.env.action_repeat)
+    per_frame = both / config.frames_per_update
     where = machine(config.hardware)
     for name, value in rows.items():
         print(f"{name:40s} {value:8.1f} ms")

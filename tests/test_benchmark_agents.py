@@ -13,7 +13,8 @@ def test_one_command_makes_the_table(tmp_path, capsys):
     pytest.importorskip("cma")
     skipped = ("env=", "frames=", "agent.", "hardware=")
     words = [word for word in SMALL if not word.startswith(skipped)]
-    words += ["env.action_repeat=100", "env.image_size=32", "hardware=cpu", "prefill=20"]
+    words += ["env.action_repeat=100", "env.image_size=32", "hardware=cpu", "prefill=2000",
+              "frames_per_update=2000"]  # fmt: skip
     quoted = ",".join(f"'{word}'" for word in words)
     asked = [
         "tasks=[cartpole-swingup]", "agents=[imagination,cmaes,mpc,random]", "frames=6000",

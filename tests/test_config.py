@@ -139,10 +139,10 @@ def test_defaults_are_the_files():
 
 
 def test_words_change_values():
-    words = ["env=cartpole-swingup", "env.action_repeat=4", "world_model=vae", "frames=2e4"]
+    words = ["env=walker-walk", "env.action_repeat=4", "world_model=vae", "frames=2e4"]
     words += ["agent.horizon=5", "hardware.threads=3", "run=some where/a=b's", "model_rate=1e-5"]
     loaded = load(words)
-    assert loaded.env == config.EnvConfig("cartpole-swingup", 4)
+    assert loaded.env == config.EnvConfig("walker-walk", 4)
     assert loaded.world_model.autoencoder == "vae"
     assert (loaded.frames, loaded.agent.horizon, loaded.model_rate) == (20_000, 5, 1e-5)
     assert (loaded.hardware.threads, loaded.run) == (3, "some where/a=b's")

@@ -89,8 +89,9 @@ def test_rows_of_an_episode_hold_what_the_format_says():
     assert not played[1]["terminal"].any()  # cut short
 
 
-COLLECT = ["env=cartpole-swingup", "env.image_size=32", "env.action_repeat=100", "episodes=3",
-           "hardware=cpu", "hardware.num_envs=2", "hardware.threads=1"]  # fmt: skip
+COLLECT = ["env=cartpole-swingup", "env.image_size=32", "env.action_repeat=100",
+           "env.restart_every=null", "episodes=3", "hardware=cpu", "hardware.num_envs=2",
+           "hardware.threads=1"]  # fmt: skip
 
 
 def test_collecting_goes_on_where_it_was(tmp_path):
@@ -111,7 +112,7 @@ def test_collecting_goes_on_where_it_was(tmp_path):
 
 
 OFFLINE = ["env.image_size=32", "env.action_repeat=100", "frames=4000", "pretrain=2",
-           "checkpoint_every=100000", "decisions_per_update=4"]  # fmt: skip
+           "checkpoint_every=100000", "frames_per_update=400"]  # fmt: skip
 
 
 def test_learning_from_data_alone_resumes_exactly(tmp_path):

@@ -131,8 +131,8 @@ TINY = [word for word in SMALL if not word.startswith("agent.")]
 SHORT = [
     "frames=160",
     "checkpoint_every=1000",
-    "prefill=40",
-    "decisions_per_update=10",
+    "prefill=80",
+    "frames_per_update=20",
     "env.image_size=32",
 ]
 AGENTS = {
@@ -203,7 +203,8 @@ def test_who_can_play_what(tmp_path):
 
 
 def test_a_trained_run_is_played_by_other_agents(tmp_path, capsys):
-    trainer = make(tmp_path / "run", "random", "env.action_repeat=20", "frames=800")
+    trainer = make(tmp_path / "run", "random", "env.action_repeat=20", "frames=800",
+                   "frames_per_update=200")
     trainer.train(book(trainer))
     settings.save(tmp_path / "run" / "config.yaml", trainer.config)
     words = [f"run={tmp_path / 'run'}", "episodes=2", "hardware=cpu", "hardware.threads=1",
@@ -240,7 +241,8 @@ class Lights(gym.Env):
 
 
 gym.register("Lights-v0", Lights, max_episode_steps=6)
-BUTTONS = ["env=gym:Lights-v0", "env.action_repeat=1", "env.image_size=32", "frames=120"]
+BUTTONS = ["env=gym:Lights-v0", "env.action_repeat=1", "env.image_size=32", "frames=120",
+           "prefill=40", "frames_per_update=10"]  # fmt: skip
 PLAN = ["agent.candidates=8", "agent.proposals=0", "agent.bootstrap=false", "agent.elites=2",
         "agent.rounds=1", "agent.horizon=2"]  # fmt: skip
 

@@ -20,11 +20,12 @@ from agents.train import lock
 from agents.trainer import Trainer
 
 SMALL = [
-    "env=cartpole-swingup", "hardware=cpu", "hardware.num_envs=2", "hardware.threads=2",
+    "env=cartpole-swingup", "env.action_repeat=2", "env.restart_every=null",
+    "hardware=cpu", "hardware.num_envs=2", "hardware.threads=2",
     "hardware.autocast=float32", "world_model.latent_dim=8", "world_model.recurrent_dim=16",
     "world_model.hidden_dim=16", "world_model.width=8", "world_model.decoded_frames=8",
     "agent.starts=8", "agent.horizon=3", "agent.hidden_dim=16", "batch=2", "length=6",
-    "frames=400", "prefill=40", "pretrain=3", "decisions_per_update=20", "eval_every=1000000",
+    "frames=400", "prefill=80", "pretrain=3", "frames_per_update=40", "eval_every=1000000",
     "eval_episodes=2", "checkpoint_every=200",
 ]  # fmt: skip
 
@@ -80,7 +81,7 @@ def test_a_resumed_run_learns_at_the_rate_it_is_told(tmp_path):
 
 @pytest.mark.parametrize("stop_after", [2, 6])  # in the middle of pretraining, and of an update
 def test_stopping_between_updates_changes_nothing(tmp_path, stop_after):
-    words = ("decisions_per_update=0.5", "frames=120")
+    words = ("frames_per_update=1", "frames=120")
     whole = make(tmp_path / "whole", *words)
     whole.train(book(whole))
     first = make(tmp_path / "parts", *words)
