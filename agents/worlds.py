@@ -42,17 +42,17 @@ def make_training_worlds(env: EnvConfig, count: int, hardware: HardwareConfig, s
 
 def state_of(worlds) -> dict | None:
     """What `worlds.set_state` goes on from; None for other people's, whose state is not known."""
-    inner = worlds
-    while isinstance(inner, Wrapped):
-        inner = inner.worlds
-    return None if isinstance(inner, envs.ForeignEnv) else worlds.state()
+    return None if isinstance(layers(worlds)[-1], envs.ForeignEnv) else worlds.state()
 
 
 def has_choices(worlds) -> bool:
     """Whether actions of these worlds are choices."""
-    return isinstance(worlds, Choices) or (
-        isinstance(worlds, Restarts) and has_choices(worlds.worlds)
-    )
+    return any(isinstance(layer, Choices) for layer in layers(worlds))
+
+
+def layers(worlds) -> list:
+    """The worlds and all that they wrap, outermost first."""
+    return [worlds, *layers(worlds.worlds)] if isinstance(worlds, Wrapped) else [worlds]
 
 
 class Wrapped:
@@ -82,8 +82,11 @@ class Restarts(Wrapped):
     def step(self, action: Tensor):
         """As the worlds' own; a world that begins anew counts as truncated."""
         obs, reward, terminated, truncated, info = self.worlds.step(action)
+        drawn = torch.rand(len(truncated)) < self.chance
+        if not drawn.any():  # as mostly: the device is not waited for
+            return obs, reward, terminated, truncated, info
         ended = terminated | truncated
-        drawn = (torch.rand(len(ended)) < self.chance).to(ended.device) & ~ended
+        drawn = drawn.to(ended.device) & ~ended
         if drawn.any():
             info = {"final_obs": info.get("final_obs", obs), "_final_obs": ended | drawn}
             obs, _ = self.worlds.reset(options={"reset_mask": drawn})
