@@ -62,22 +62,49 @@ def test_the_clock_and_restarts_together():
     assert (worlds.state()["decision"][truncated] == 0).all()
 
 
+class Dusk(gym.Env):
+    """Every step is darker than the last: a picture says how old its episode is."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - Gymnasium reads it of the class
+    action_space = gym.spaces.Discrete(3)
+    observation_space = gym.spaces.Box(0, 255, (16, 16, 3), np.uint8)
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+        self.light = 250
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.light = 250
+        return np.full((16, 16, 3), self.light, np.uint8), {}
+
+    def step(self, action):
+        self.light -= 10
+        return np.full((16, 16, 3), self.light, np.uint8), 0.0, False, False, {}
+
+
+gym.register("Dusk-v0", Dusk, max_episode_steps=25)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_other_peoples_worlds_begin_anew_too(threads):
-    env = EnvConfig("gym:MountainCar-v0", image_size=16, restart_every=4)
+    env = EnvConfig("gym:Dusk-v0", image_size=16, action_repeat=1, restart_every=4)
     worlds = make_training_worlds(env, 4, HardwareConfig(device="cpu", threads=threads))
     assert has_choices(worlds) and state_of(worlds) is None
     assert isinstance(worlds.single_action_space, gym.spaces.Box)
     worlds.reset(seed=0)
     torch.manual_seed(0)
-    for _ in range(5):
+    age = torch.zeros(4, dtype=torch.int64)
+    seen = 0
+    for _ in range(12):
         obs, _, _, truncated, info = worlds.step(torch.eye(3)[[2, 2, 0, 0]])
-        if truncated.any() and not truncated.all():
-            moved = (info["final_obs"] != obs).flatten(1).any(1)
-            assert not moved[~truncated].any()
-            break
-    else:
-        raise AssertionError("no restart in five decisions")
+        age += 1
+        last = info["final_obs"] if truncated.any() else obs
+        assert torch.equal(last[:, 0, 0, 0], 250 - 10 * age)
+        age[truncated] = 0
+        assert torch.equal(obs[:, 0, 0, 0], 250 - 10 * age)
+        seen += int(truncated.sum())
+    assert 0 < seen < 48
     worlds.close()
 
 
