@@ -139,12 +139,14 @@ class Dynamics(nn.Module):
 
     def imagine(self, start: State, policy: Callable[[Tensor], tuple], horizon: int,
                 temperature: float = 1.0,
-                generator: torch.Generator | None = None) -> tuple[State, list[tuple]]:
+                generator: torch.Generator | None = None,
+                gradient_limit: float | None = None) -> tuple[State, list[tuple]]:
         """Rolls the prior forward under `policy(features (N, F)) -> (action (N, A), ...)`.
 
         `temperature` scales the prior's noise; 0 follows its centre. Returns states
         (horizon + 1, N, .), the start first, and the list of what the policy returned.
-        Differentiable in the policy and in the dynamics.
+        Differentiable in the policy and in the dynamics; with a `gradient_limit`, gradients of
+        imagined states pass through `shorten` on their way back, decision by decision.
         """
         like = start.latent
         noise = temperature * torch.randn(horizon, *like.shape, generator=generator,
@@ -154,6 +156,21 @@ class Dynamics(nn.Module):
             decision = policy(states[-1].features)
             recurrent = self.step(states[-1], decision[0])
             prior = self.prior(recurrent, states[-1].latent)
-            states.append(State(recurrent, prior.draw(noise[t])))
+            state = State(recurrent, prior.draw(noise[t]))
+            if gradient_limit is not None:
+                for part in state:
+                    if part.requires_grad:
+                        part.register_hook(lambda g: shorten(g, gradient_limit))
+            states.append(state)
             decisions.append(decision)
         return State(*(torch.stack(part) for part in zip(*states))), decisions
+
+
+def shorten(gradient: Tensor, limit: float) -> Tensor:
+    """Gradients of N worlds (N, .), none longer than `limit` times their median length.
+
+    Where a world is chaotic, gradients grow with every decision they come back through, and a
+    batch's mean is what its few longest say (Metz et al., "Gradients are not all you need", 2021).
+    """
+    length = gradient.norm(dim=-1, keepdim=True)  # (N, 1)
+    return gradient * (limit * length.median() / length.clamp(min=1e-30)).clamp(max=1)

@@ -36,6 +36,9 @@ class ImaginationConfig:
     gradient: Literal["dynamics", "reinforce"] = "dynamics"
     """How the actor learns: by gradients through the learned dynamics, or by its own
     log-probabilities times advantages."""
+    gradient_limit: float | None = 1.0
+    """Longest gradient of an imagined state, in medians over the worlds at that decision: without
+    it, a few worlds in chaos outshout all others (docs/agent.md); null for none."""
     trace: float = 0.95
     """lambda of the returns."""
     entropy: float = 1e-2
@@ -133,7 +136,7 @@ class ImaginationAgent(nn.Module):
             drawn = iter(noise)
             states, decisions = model.imagine(
                 start, lambda features: self.actor.sample(features, next(drawn)), c.horizon,
-                c.temperature, generator,
+                c.temperature, generator, c.gradient_limit,
             )
             features = states.features  # (H + 1, N, F)
             arrived = State(states.recurrent[1:], states.latent[1:])

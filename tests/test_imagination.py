@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from point import Point, starts
 
-from aef_worldmodel.dynamics import State
+from aef_worldmodel.dynamics import State, shorten
 from agents.imagination import (
     Actor,
     ImaginationAgent,
@@ -16,6 +16,7 @@ from agents.imagination import (
     discounts,
     lambda_returns,
 )
+from benchmarks.gradients import agreement
 
 # -- returns -----------------------------------------------------------------------------
 
@@ -156,13 +157,58 @@ def test_both_gradients_are_the_same_in_the_mean():
     agent = ImaginationAgent(ImaginationConfig(hidden_dim=8), 2, 1)
     agent.actor.network[-1].weight.data.normal_()
     for gradient in ("dynamics", "reinforce"):  # over one decision, which both count once
-        agent.config = ImaginationConfig(horizon=1, entropy=0.0, gradient=gradient, temperature=0)
+        agent.config = ImaginationConfig(horizon=1, entropy=0.0, gradient=gradient, temperature=0,
+                                         gradient_limit=None)  # fmt: skip
         agent.spread.fill_(2.0)
         loss = agent.actor_loss(model, starts(200_000))[0]
         weights = list(agent.actor.network[-1].parameters())
         found[gradient] = torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights)])
     assert found["dynamics"].norm() > 0.1
     torch.testing.assert_close(*found.values(), rtol=0, atol=0.02)
+
+
+class Unstable(Point):
+    """What is above 0 is thrown four times as far with every decision, what is below by a fifth."""
+
+    def step(self, state, action):
+        return state.latent * torch.where(state.latent > 0, 4.0, 1.2) + 0.5 * action
+
+    def reward(self, state):
+        return state.latent[..., 0]
+
+
+def actor_gradient(agent, model, start, limit):
+    agent.config = ImaginationConfig(horizon=6, entropy=0.0, temperature=0, gradient_limit=limit)
+    agent.spread.fill_(1e9)
+    generator = torch.Generator().manual_seed(3)
+    loss = 1e9 * agent.actor_loss(model, start, generator)[0]
+    parts = torch.autograd.grad(loss, list(agent.actor.network[-1].parameters()))
+    return torch.cat([part.flatten() for part in parts])
+
+
+def test_a_limit_changes_nothing_where_worlds_are_alike_and_holds_a_wild_one():
+    torch.manual_seed(0)
+    agent = ImaginationAgent(ImaginationConfig(hidden_dim=8), 2, 1)
+    calm = torch.full((9, 1), -30.0)
+    alike = [actor_gradient(agent, Unstable(), State(calm, calm), limit) for limit in (None, 1.0)]
+    torch.testing.assert_close(*alike, rtol=1e-4, atol=0)
+    wild = torch.cat([calm[1:], -calm[:1]])
+    free, held = (actor_gradient(agent, Unstable(), State(wild, wild), x) for x in (None, 1.0))
+    assert free.norm() > 5 * alike[0].norm()
+    assert (held - alike[0]).norm() < 0.5 * alike[0].norm()
+
+
+def test_gradients_are_shortened_to_the_median_and_keep_their_direction():
+    gradient = torch.tensor([[3.0, 4.0], [0.6, 0.8], [30.0, 40.0], [0.0, 0.0], [6.0, 8.0]])
+    expected = torch.tensor([[3.0, 4.0], [0.6, 0.8], [3.0, 4.0], [0.0, 0.0], [3.0, 4.0]])
+    torch.testing.assert_close(shorten(gradient, 1.0), expected)
+    torch.testing.assert_close(shorten(gradient, 2.0)[[2, 4]], gradient[[4, 4]])
+    assert torch.equal(shorten(torch.zeros(3, 2), 1.0), torch.zeros(3, 2))
+
+
+def test_agreement_of_gradients():
+    same, other = torch.tensor([[1.0, 0], [5, 0]]), torch.tensor([[1.0, 0], [0, 2], [-3, 0]])
+    assert agreement(same) == pytest.approx(1) and agreement(other) == pytest.approx(-1 / 3)
 
 
 def test_the_actors_gradient_leaves_the_model_and_the_critic_alone():
