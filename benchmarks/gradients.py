@@ -15,7 +15,6 @@ Every list sees the same states and the same noise of the policy. One row a list
 """
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 import torch
@@ -52,15 +51,17 @@ def states(learner: Learner, data: Recording, count: int) -> list[State]:
 
 def gradients(learner: Learner, starts: list[State]) -> Tensor:
     """The actor's gradient of every batch of starts, flat (batches, parameters)."""
-    spread, found = learner.agent.spread.clone(), []
+    agent, found = learner.agent, []
+    spread = agent.spread.clone()
     for number, start in enumerate(starts):
         generator = torch.Generator().manual_seed(number)
-        learner.agent.spread.copy_(spread)
+        agent.spread.copy_(spread)
+        agent.entropy_weight.zero_()
         with learner.autocast():
-            loss = learner.agent.actor_loss(learner.model, start, generator)[0]
-        parts = torch.autograd.grad(loss, list(learner.agent.actor.parameters()))
+            loss = agent.actor_loss(learner.model, start, generator)[0]
+        parts = torch.autograd.grad(loss, list(agent.actor.parameters()))
         found.append(torch.cat([part.flatten() for part in parts]))
-    learner.agent.spread.copy_(spread)
+    agent.spread.copy_(spread)
     return torch.stack(found)
 
 
@@ -86,7 +87,7 @@ def main(argv: list[str]) -> int:
     frames = load_latest(asked.run / "checkpoints").step
     for words in asked.settings:
         given = settings.load([f"resume={asked.run}", "hardware.device=cpu", *words.split()])
-        learner.agent.config = dataclasses.replace(given.agent, entropy=0.0)
+        learner.agent.config = given.agent
         found = gradients(learner, starts)  # (batches, parameters)
         first = found.mean(0) if first is None else first
         length = found.norm(dim=-1)
