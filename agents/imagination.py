@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from aef_worldmodel.distributions import TwoHotHead, normal_log_prob, standard_normal_log_prob
 from aef_worldmodel.dynamics import Dynamics, State
 from aef_worldmodel.networks import mlp
-from agents.schema import ConfigError
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,8 @@ class ImaginationConfig:
     it, a few worlds in chaos outshout all others (docs/agent.md); null for none."""
     trace: float = 0.95
     """lambda of the returns."""
-    entropy: float = -0.3
-    """Nats that the policy's entropy is held at, a dimension of the action; its weight is learnt.
-    The most is log 2, of uniform actions; a policy that saturates has less and less."""
+    entropy: float = 1e-2
+    """Weight of the policy's entropy, against normalised returns."""
     hidden_dim: int = 256
     """Width of actor and critic."""
     slow_rate: float = 0.04
@@ -55,14 +53,6 @@ class ImaginationConfig:
     """How far the averaged actor, which plays evaluations, follows an update."""
     std_floor: float = 0.3
     """Least standard deviation of the policy before tanh."""
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for an entropy that no policy has."""
-        if self.entropy >= math.log(2):
-            raise ConfigError(
-                f"agent.entropy={self.entropy} must be below 0.69, the nats a dimension of "
-                "uniform actions; it is the entropy itself, whose weight is learnt"
-            )
 
 
 class Actor(nn.Module):
@@ -135,7 +125,6 @@ class ImaginationAgent(nn.Module):
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.slow_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.register_buffer("spread", torch.zeros(()))
-        self.register_buffer("entropy_weight", torch.tensor(0.01))  # against normalised returns
 
     def actor_loss(self, model: Dynamics, start: State,
                    generator: torch.Generator | None = None) -> tuple[Tensor, dict, tuple]:
@@ -164,13 +153,11 @@ class ImaginationAgent(nn.Module):
             sample = self.actor.sample(features[:-1], noise)  # the same, with a gradient
             gain = (returns - value[:-1]) / scale * sample.log_prob()
         entropy = sample.entropy()  # (H, N)
-        loss = -(weight * (gain + self.entropy_weight.clone() * entropy)).mean()
+        loss = -(weight * (gain + c.entropy * entropy)).mean()
         terms = {
             "actor_loss": loss, "imagined_reward": reward.mean(), "imagined_return": returns.mean(),
-            "entropy": entropy.mean(), "entropy_weight": self.entropy_weight.clone(),
-            "spread": self.spread, "value": value.mean(),
+            "entropy": entropy.mean(), "spread": self.spread, "value": value.mean(),
         }  # fmt: skip
-        self.hold(entropy.detach().mean() / model.action_dim)
         needed = (features[:-1].detach(), returns.detach(), weight)
         return loss, {name: v.detach() for name, v in terms.items()}, needed
 
@@ -203,14 +190,6 @@ class ImaginationAgent(nn.Module):
         ends = torch.quantile(returns.flatten(), torch.tensor([0.05, 0.95], device=returns.device))
         spread = ends[1] - ends[0]
         self.spread.copy_(spread if self.spread == 0 else torch.lerp(self.spread, spread, 0.01))
-
-    @torch.no_grad()
-    def hold(self, entropy: Tensor) -> None:
-        """Moves the weight of the entropy, by at most 2 % an update, towards where the policy's
-        own (), in nats a dimension, is what it should be; after Haarnoja et al., "Soft actor-critic
-        algorithms and applications", 2018, section 5."""
-        missing = (self.config.entropy - entropy).clamp(-1, 1)
-        self.entropy_weight.mul_((0.02 * missing).exp()).clamp_(1e-4, 1.0)
 
     @torch.no_grad()
     def follow(self) -> None:

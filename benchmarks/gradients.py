@@ -15,6 +15,7 @@ Every list sees the same states and the same noise of the policy. One row a list
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import torch
@@ -51,17 +52,15 @@ def states(learner: Learner, data: Recording, count: int) -> list[State]:
 
 def gradients(learner: Learner, starts: list[State]) -> Tensor:
     """The actor's gradient of every batch of starts, flat (batches, parameters)."""
-    agent, found = learner.agent, []
-    spread = agent.spread.clone()
+    spread, found = learner.agent.spread.clone(), []
     for number, start in enumerate(starts):
         generator = torch.Generator().manual_seed(number)
-        agent.spread.copy_(spread)
-        agent.entropy_weight.zero_()
+        learner.agent.spread.copy_(spread)
         with learner.autocast():
-            loss = agent.actor_loss(learner.model, start, generator)[0]
-        parts = torch.autograd.grad(loss, list(agent.actor.parameters()))
+            loss = learner.agent.actor_loss(learner.model, start, generator)[0]
+        parts = torch.autograd.grad(loss, list(learner.agent.actor.parameters()))
         found.append(torch.cat([part.flatten() for part in parts]))
-    agent.spread.copy_(spread)
+    learner.agent.spread.copy_(spread)
     return torch.stack(found)
 
 
@@ -87,7 +86,7 @@ def main(argv: list[str]) -> int:
     frames = load_latest(asked.run / "checkpoints").step
     for words in asked.settings:
         given = settings.load([f"resume={asked.run}", "hardware.device=cpu", *words.split()])
-        learner.agent.config = given.agent
+        learner.agent.config = dataclasses.replace(given.agent, entropy=0.0)
         found = gradients(learner, starts)  # (batches, parameters)
         first = found.mean(0) if first is None else first
         length = found.norm(dim=-1)
