@@ -36,7 +36,7 @@ class ImaginationConfig:
     gradient: Literal["dynamics", "reinforce"] = "dynamics"
     """How the actor learns: by gradients through the learned dynamics, or by its own
     log-probabilities times advantages."""
-    gradient_limit: float | None = 1.0
+    gradient_limit: float | None = 3.0
     """Longest gradient of an imagined state, in medians over the worlds at that decision: without
     it, a few worlds in chaos outshout all others (docs/agent.md); null for none."""
     trace: float = 0.95
