@@ -7,17 +7,15 @@ Returns are normalised by their 5th-to-95th percentile range where that is above
 """
 
 import copy
-import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from aef_worldmodel.distributions import TwoHotHead, normal_log_prob, standard_normal_log_prob
+from aef_worldmodel.distributions import TwoHotHead
 from aef_worldmodel.dynamics import Dynamics, State
-from aef_worldmodel.networks import mlp
+from agents.actor import Actor, Chooser
 
 
 @dataclass(frozen=True)
@@ -52,53 +50,7 @@ class ImaginationConfig:
     actor_rate: float = 0.02
     """How far the averaged actor, which plays evaluations, follows an update."""
     std_floor: float = 0.3
-    """Least standard deviation of the policy before tanh."""
-
-
-class Actor(nn.Module):
-    """tanh-Gaussian policy on features. The mean before tanh stays within +-3, the standard
-    deviation within [std_floor, std_floor + 1]: a policy that saturates stops learning."""
-
-    def __init__(self, inputs: int, action_dim: int, hidden: int, std_floor: float):
-        super().__init__()
-        self.network = mlp(inputs, 2 * action_dim, hidden, 2)
-        nn.init.zeros_(self.network[-1].weight)
-        self.std_floor = std_floor
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., F) -> mean and standard deviation before tanh, each (..., A) float32."""
-        mean, raw = self.network(features).float().chunk(2, -1)
-        return 3 * torch.tanh(mean / 3), self.std_floor + torch.sigmoid(raw + 1)
-
-    def mode(self, features: Tensor) -> Tensor:
-        """The deterministic action (..., A)."""
-        return torch.tanh(self(features)[0])
-
-    def sample(self, features: Tensor, noise: Tensor | None = None) -> "Sample":
-        """Reparametrised action; `noise` (..., A) from N(0, I) is drawn if not given."""
-        mean, std = self(features)
-        noise = torch.randn_like(mean) if noise is None else noise
-        raw = torch.addcmul(mean, std, noise)
-        return Sample(torch.tanh(raw), raw, mean, std, noise)
-
-
-class Sample(NamedTuple):
-    """A drawn action and what its density is made of, each (..., A)."""
-
-    action: Tensor
-    raw: Tensor  # before tanh
-    mean: Tensor
-    std: Tensor
-    noise: Tensor
-
-    def log_prob(self) -> Tensor:
-        """Log-density of the drawn action, held fixed, before tanh: nats (...)."""
-        return normal_log_prob(self.raw.detach(), self.mean, self.std)
-
-    def entropy(self) -> Tensor:
-        """An unbiased sample of the policy's entropy, nats (...): -log p(action)."""
-        log_jacobian = 2 * (math.log(2) - self.raw - F.softplus(-2 * self.raw))
-        return (self.std.log() - standard_normal_log_prob(self.noise) + log_jacobian).sum(-1)
+    """Least standard deviation of the policy before tanh; choices among few have none."""
 
 
 def lambda_returns(reward: Tensor, cont: Tensor, value: Tensor, discount: float,
@@ -115,12 +67,22 @@ def lambda_returns(reward: Tensor, cont: Tensor, value: Tensor, discount: float,
 
 
 class ImaginationAgent(nn.Module):
-    """Actor, critic and slow critic, with their losses on imagined rollouts."""
+    """Actor, critic and slow critic, with their losses on imagined rollouts.
 
-    def __init__(self, config: ImaginationConfig, features: int, action_dim: int):
+    Args:
+        config: settings.
+        features: F, of a state.
+        action_dim: A, of actions; or the number of choices if `discrete`.
+    """
+
+    def __init__(self, config: ImaginationConfig, features: int, action_dim: int,
+                 discrete: bool = False):
         super().__init__()
         self.config = config
-        self.actor = Actor(features, action_dim, config.hidden_dim, config.std_floor)
+        self.actor = (
+            Chooser(features, action_dim, config.hidden_dim) if discrete
+            else Actor(features, action_dim, config.hidden_dim, config.std_floor)
+        )  # fmt: skip
         self.critic = TwoHotHead(features, config.hidden_dim, 2)
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.slow_actor = copy.deepcopy(self.actor).requires_grad_(False)
@@ -147,7 +109,7 @@ class ImaginationAgent(nn.Module):
         weight = discounts(cont.detach(), c.discount)  # (H, N)
         scale = self.spread.clamp(min=1)  # never blows up what hardly differs
         if c.gradient == "dynamics":
-            sample = Sample(*(torch.stack(part) for part in zip(*decisions)))  # (H, N, A)
+            sample = type(decisions[0])(*map(torch.stack, zip(*decisions)))  # (H, N, A)
             gain = returns / scale
         else:
             sample = self.actor.sample(features[:-1], noise)  # the same, with a gradient

@@ -41,15 +41,18 @@ class Learner:
         config: the run's settings.
         frame_shape: (C, H, W) of uint8 frames.
         action_dim: A.
+        discrete: actions are choices among A.
     """
 
-    def __init__(self, config: TrainConfig, frame_shape: tuple[int, int, int], action_dim: int):
+    def __init__(self, config: TrainConfig, frame_shape: tuple[int, int, int], action_dim: int,
+                 discrete: bool = False):
         self.config = config
         self.device = torch.device(config.hardware.device)
         self.online = WorldModel(config.world_model, frame_shape, action_dim).to(self.device)
         self.model = copy.deepcopy(self.online).requires_grad_(False)
         features = config.world_model.recurrent_dim + config.world_model.latent_dim
-        self.agent = ImaginationAgent(config.agent, features, action_dim).to(self.device)
+        agent = ImaginationAgent(config.agent, features, action_dim, discrete)
+        self.agent = agent.to(self.device)
         self.groups = self.online.groups()
         self.last: dict[str, Tensor] | None = None  # the last update's rows (B, T, .)
         self.generator = torch.Generator(self.device)

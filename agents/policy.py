@@ -34,7 +34,7 @@ class ActorPolicy(Policy):
     """An actor network on the features (h, z).
 
     Args:
-        actor: has `mode` and `sample`, as `agents.imagination.Actor`.
+        actor: has `mode` and `sample`, as those of `agents.actor`.
         explore: draw actions; otherwise take the policy's mode.
     """
 

@@ -30,13 +30,7 @@ def make_learner(
     if isinstance(agent, PlannerConfig) and needs_actor_critic(agent):
         agent = agent.imagination
     if isinstance(agent, ImaginationConfig):
-        if discrete:
-            raise UserError(
-                "these worlds have discrete actions, for which the imagination actor-critic is "
-                "not made: give agent=ppo, agent=cmaes, agent=random, or agent=mpc with "
-                "agent.proposals=0 and agent.bootstrap=false"
-            )
-        return Learner(dataclasses.replace(config, agent=agent), shape, action_dim)
+        return Learner(dataclasses.replace(config, agent=agent), shape, action_dim, discrete)
     beside = _make_agent(config, action_dim, discrete)
     return ModelLearner(config, shape, action_dim, beside)
 

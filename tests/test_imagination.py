@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from point import Point, starts
 
 from aef_worldmodel.dynamics import State, shorten
+from agents.actor import Actor, Chooser
 from agents.imagination import (
-    Actor,
     ImaginationAgent,
     ImaginationConfig,
     discounts,
@@ -104,6 +104,34 @@ def test_actions_are_tanh_of_a_gaussian():
     assert drawn.action.abs().max() <= 1
 
 
+@torch.no_grad()
+def test_choices_are_drawn_as_often_as_they_are_likely():
+    torch.manual_seed(0)
+    policy = Chooser(1, 3, 4)
+    policy.network = torch.nn.Identity()
+    logits = torch.tensor([0.0, 2.0, -9.0])
+    expected = 0.99 * logits.softmax(-1) + 0.01 / 3  # one hundredth uniform
+    torch.testing.assert_close(policy(logits).exp(), expected)
+    drawn = policy.sample(logits.expand(100_000, 3))
+    assert ((drawn.action == 0) | (drawn.action == 1)).all() and (drawn.action.sum(-1) == 1).all()
+    torch.testing.assert_close(drawn.action.mean(0), expected, rtol=0, atol=0.005)
+    exact = -(expected * expected.log()).sum()
+    torch.testing.assert_close(drawn.entropy()[0], exact)
+    assert -drawn.log_prob().mean().item() == pytest.approx(exact.item(), abs=0.01)
+    assert policy.mode(logits).tolist() == [0, 1, 0]
+
+
+def test_a_choice_has_the_gradient_of_its_probabilities():
+    policy = Chooser(1, 3, 4)
+    policy.network = torch.nn.Identity()
+    logits = torch.tensor([0.3, -0.2, 1.0], requires_grad=True)
+    worth = torch.tensor([1.0, 5.0, -2.0])
+    found = torch.autograd.grad((policy.sample(logits).action * worth).sum(), logits)[0]
+    expected = torch.autograd.grad((policy(logits).exp() * worth).sum(), logits)[0]
+    torch.testing.assert_close(found, expected)
+    assert found.norm() > 0.1
+
+
 # -- learning ----------------------------------------------------------------------------
 
 
@@ -139,6 +167,39 @@ def test_the_actor_learns_to_move_where_it_pays(gradient, updates):
     assert before < 8 * best and 1.5 * best < after < 0  # from far off to near the best there is
     left, right = torch.tensor([[-1.0, -1.0], [2.0, 2.0]])
     assert agent.actor.mode(left).item() > 0.5 and agent.actor.mode(right).item() < -0.5
+
+
+class Switch(Point):
+    """A point that is moved left, not at all or right."""
+
+    def __init__(self):
+        super().__init__()
+        self.action_dim = 3
+
+    def step(self, state, action):
+        return state.latent + 0.5 * (action[..., 2:] - action[..., :1])
+
+
+@pytest.mark.parametrize(("gradient", "updates"), [("dynamics", 80), ("reinforce", 200)])
+def test_the_actor_learns_to_choose(gradient, updates):
+    torch.manual_seed(0)
+    model = Switch()
+    config = ImaginationConfig(horizon=5, hidden_dim=32, entropy=1e-3, gradient=gradient)
+    agent = ImaginationAgent(config, 2, 3, discrete=True)
+    optimisers = [
+        torch.optim.Adam(part.parameters(), 5e-3) for part in (agent.actor, agent.critic)
+    ]
+    for _ in range(updates):
+        loss, _, needed = agent.actor_loss(model, starts(64))
+        for optimiser, part in zip(optimisers, (loss, agent.critic_loss(*needed))):
+            optimiser.zero_grad()
+            part.backward()
+            optimiser.step()
+        agent.follow()
+    left, there, right = agent.actor.mode(torch.tensor([[-1.0], [1.0], [3.0]]).expand(3, 2))
+    assert left.argmax() == 2 and right.argmax() == 0
+    if gradient == "reinforce":  # straight through, both ways away from a best place weigh alike
+        assert there.argmax() == 1
 
 
 def test_a_small_range_of_returns_is_not_blown_up():
