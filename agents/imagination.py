@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from aef_worldmodel.distributions import TwoHotHead
 from aef_worldmodel.dynamics import Dynamics, State
 from agents.actor import Actor, Chooser
+from agents.schema import ConfigError
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class ImaginationConfig:
     """How the actor learns: by gradients through the learned dynamics, or by its own
     log-probabilities times advantages."""
     gradient_limit: float | None = 3.0
-    """Longest gradient of an imagined state, in medians over the worlds at that decision: without
-    it, a few worlds in chaos outshout all others (docs/agent.md); null for none."""
+    """Under gradient=dynamics, the longest gradient of an imagined state, in medians over the
+    worlds at that decision: without it, a few worlds in chaos outshout all others (docs/agent.md);
+    null for none."""
     trace: float = 0.95
     """lambda of the returns."""
     entropy: float = 1e-2
@@ -51,6 +53,16 @@ class ImaginationConfig:
     """How far the averaged actor, which plays evaluations, follows an update."""
     std_floor: float = 0.3
     """Least standard deviation of the policy before tanh; choices among few have none."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what cannot be dreamt or learnt from."""
+        for name in ("horizon", "starts"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"agent.{name}={getattr(self, name)} must be at least 1")
+        if self.gradient_limit is not None and self.gradient_limit <= 0:
+            raise ConfigError(
+                f"agent.gradient_limit={self.gradient_limit} must be above 0; null is no limit"
+            )
 
 
 def lambda_returns(reward: Tensor, cont: Tensor, value: Tensor, discount: float,

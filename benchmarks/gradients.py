@@ -22,11 +22,14 @@ import torch
 from torch import Tensor
 
 from aef_worldmodel.dynamics import State
+from aef_worldmodel.errors import UserError
 from aef_worldmodel.persistence import load_latest
 from agents import config as settings
 from agents import entry
+from agents.config import agent_name
 from agents.evaluate import load_learner
 from agents.hardware import HardwareConfig, resolve
+from agents.imagination import ImaginationAgent
 from agents.learner import WARM_ROWS, Learner
 from agents.provenance import commit, machine
 from agents.recording import Recording
@@ -81,12 +84,18 @@ def main(argv: list[str]) -> int:
     hardware = resolve(HardwareConfig(device="cpu", threads=1))
     torch.set_num_threads(1)
     learner, config = load_learner(asked.run, hardware)
+    if not isinstance(learner.agent, ImaginationAgent):
+        raise UserError(
+            f"{asked.run} is a run of agent={agent_name(type(config.agent))}, which has no actor "
+            "that learns in dreams: name a run of agent=imagination or agent=mpc"
+        )
     starts, first = states(learner, Recording(asked.run), asked.batches), None
     results, rows = Results(asked.out, KEY), []
     frames = load_latest(asked.run / "checkpoints").step
     for words in asked.settings:
         given = settings.load([f"resume={asked.run}", "hardware.device=cpu", *words.split()])
-        learner.agent.config = dataclasses.replace(given.agent, entropy=0.0)
+        agent = getattr(given.agent, "imagination", given.agent)  # planning has one inside
+        learner.agent.config = dataclasses.replace(agent, entropy=0.0)
         found = gradients(learner, starts)  # (batches, parameters)
         first = found.mean(0) if first is None else first
         length = found.norm(dim=-1)

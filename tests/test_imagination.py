@@ -16,6 +16,7 @@ from agents.imagination import (
     discounts,
     lambda_returns,
 )
+from agents.schema import ConfigError
 from benchmarks.gradients import agreement
 
 # -- returns -----------------------------------------------------------------------------
@@ -265,6 +266,15 @@ def test_gradients_are_shortened_to_the_median_and_keep_their_direction():
     torch.testing.assert_close(shorten(gradient, 1.0), expected)
     torch.testing.assert_close(shorten(gradient, 2.0)[[2, 4]], gradient[[4, 4]])
     assert torch.equal(shorten(torch.zeros(3, 2), 1.0), torch.zeros(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "must"),
+    [("horizon", 0, "at least 1"), ("starts", 0, "at least 1"), ("gradient_limit", -1.0, "above")],
+)
+def test_settings_that_nothing_can_be_learnt_with_are_refused(key, value, must):
+    with pytest.raises(ConfigError, match=rf"agent\.{key}={value} must be {must}"):
+        ImaginationConfig(**{key: value})
 
 
 def test_agreement_of_gradients():
