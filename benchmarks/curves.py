@@ -66,7 +66,7 @@ def draw_ours(axes, task: str) -> int:
         if seeds:
             axes[0].plot(common, y, color=colour, lw=2.4, label=name)
             t = [sum(minutes[a]) / len(seeds) for a in common]
-            axes[1].plot(t, y, color=colour, lw=2.4, label=f"{name} (2 CPU cores)")
+            axes[1].plot(t, y, color=colour, lw=2.4, label=f"{name} (1 or 2 CPU cores)")
     return max(int(r["frames"]) for r in rows)
 
 
