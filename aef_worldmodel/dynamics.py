@@ -9,6 +9,7 @@ The prior starts as "nothing changes": a cell of finite width need not learn to 
 Shapes: B batch, T time, N any batch, d latent, H recurrent, A action.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -167,10 +168,12 @@ class Dynamics(nn.Module):
 
 
 def shorten(gradient: Tensor, limit: float) -> Tensor:
-    """Gradients of N worlds (N, .), none longer than `limit` times their median length.
+    """Gradients of N worlds (N, .), none longer than `limit` times the median length of those that
+    have any.
 
     Where a world is chaotic, gradients grow with every decision they come back through, and a
     batch's mean is what its few longest say (Metz et al., "Gradients are not all you need", 2021).
     """
     length = gradient.norm(dim=-1, keepdim=True)  # (N, 1)
-    return gradient * (limit * length.median() / length.clamp(min=1e-30)).clamp(max=1)
+    typical = length.masked_fill(length == 0, math.nan).nanmedian().nan_to_num()
+    return gradient * (limit * typical / length.clamp(min=1e-30)).clamp(max=1)

@@ -266,6 +266,8 @@ def test_gradients_are_shortened_to_the_median_and_keep_their_direction():
     torch.testing.assert_close(shorten(gradient, 1.0), expected)
     torch.testing.assert_close(shorten(gradient, 2.0)[[2, 4]], gradient[[4, 4]])
     assert torch.equal(shorten(torch.zeros(3, 2), 1.0), torch.zeros(3, 2))
+    few = torch.cat([torch.zeros(9, 2), gradient[:1]])  # most dreams have ended
+    assert torch.equal(shorten(few, 1.0), few)
 
 
 @pytest.mark.parametrize(
