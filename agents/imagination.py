@@ -56,12 +56,19 @@ class ImaginationConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for what cannot be dreamt or learnt from."""
-        for name in ("horizon", "starts"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"agent.{name}={getattr(self, name)} must be at least 1")
-        if self.gradient_limit is not None and self.gradient_limit <= 0:
+        least = {"horizon": 1, "starts": 1, "hidden_dim": 1}
+        for name in (*least, "temperature", "entropy", "replay_value", "std_floor"):
+            self._refuse(name, getattr(self, name) < least.get(name, 0),
+                         f"at least {least.get(name, 0)}")
+        for name in ("discount", "trace", "slow_rate", "actor_rate"):
+            self._refuse(name, not 0 <= getattr(self, name) <= 1, "within 0 and 1")
+        limit = self.gradient_limit
+        self._refuse("gradient_limit", limit is not None and limit <= 0, "above 0; null is none")
+
+    def _refuse(self, name: str, wrong: bool, must: str) -> None:
+        if wrong:
             raise ConfigError(
-                f"agent.gradient_limit={self.gradient_limit} must be above 0; null is no limit"
+                f"{name}={getattr(self, name)} of the imagination agent must be {must}"
             )
 
 

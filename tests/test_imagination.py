@@ -272,10 +272,16 @@ def test_gradients_are_shortened_to_the_median_and_keep_their_direction():
 
 @pytest.mark.parametrize(
     ("key", "value", "must"),
-    [("horizon", 0, "at least 1"), ("starts", 0, "at least 1"), ("gradient_limit", -1.0, "above")],
+    [
+        ("horizon", 0, "at least 1"),
+        ("starts", 0, "at least 1"),
+        ("discount", 1.5, "within 0 and 1"),
+        ("entropy", -0.1, "at least 0"),
+        ("gradient_limit", -1.0, "above 0"),
+    ],
 )
 def test_settings_that_nothing_can_be_learnt_with_are_refused(key, value, must):
-    with pytest.raises(ConfigError, match=rf"agent\.{key}={value} must be {must}"):
+    with pytest.raises(ConfigError, match=f"{key}={value} of the imagination agent must be {must}"):
         ImaginationConfig(**{key: value})
 
 
