@@ -39,6 +39,17 @@ KEY = ("task", "run", "frames", "settings")
 MEASURES = ("agreement", "direction", "length", "longest")
 
 
+def load_dreamer(run: Path, hardware: HardwareConfig) -> tuple[Learner, settings.TrainConfig]:
+    """The learner of a run whose actor learns in dreams. Raises UserError for any other run."""
+    learner, config = load_learner(run, hardware)
+    if not isinstance(learner.agent, ImaginationAgent):
+        raise UserError(
+            f"{run} is a run of agent={agent_name(type(config.agent))}, which has no actor "
+            "that learns in dreams: name a run of agent=imagination or agent=mpc"
+        )
+    return learner, config
+
+
 @torch.no_grad()
 def states(learner: Learner, data: Recording, count: int) -> list[State]:
     """What `count` updates imagine from: filtered states (starts, .) of recorded rows."""
@@ -83,12 +94,7 @@ def main(argv: list[str]) -> int:
     asked = parser.parse_args(argv)
     hardware = resolve(HardwareConfig(device="cpu", threads=1))
     torch.set_num_threads(1)
-    learner, config = load_learner(asked.run, hardware)
-    if not isinstance(learner.agent, ImaginationAgent):
-        raise UserError(
-            f"{asked.run} is a run of agent={agent_name(type(config.agent))}, which has no actor "
-            "that learns in dreams: name a run of agent=imagination or agent=mpc"
-        )
+    learner, config = load_dreamer(asked.run, hardware)
     starts, first = states(learner, Recording(asked.run), asked.batches), None
     results, rows = Results(asked.out, KEY), []
     frames = load_latest(asked.run / "checkpoints").step
