@@ -27,9 +27,9 @@ class ImaginationConfig:
     """Imagined decisions."""
     starts: int = 128
     """Replayed states an update imagines from."""
-    temperature: float = 0.0
-    """Of the dreams: scales the noise of the latents' prior; 0 follows its centre, 1 draws. Noise
-    adds up over the decisions of a dream, as what is seen of the world does not (docs/agent.md)."""
+    temperature: float = 1.0
+    """Of the dreams: scales the noise of the latents' prior. 1 draws, as the model expects the
+    world to be; 0 follows the prior's centre, in which everything is easier (docs/agent.md)."""
     discount: float = 0.99
     """gamma, a decision."""
     gradient: Literal["dynamics", "reinforce"] = "dynamics"
