@@ -39,7 +39,7 @@ class SacConfig:
     """Updates whose batches are drawn from; older features are thrown away."""
     rate: float = 3e-4
     """Adam's learning rate of actor, critics and entropy weight."""
-    entropy: float = 0.1
+    entropy: float = 0.01
     """Weight of the policy's entropy at first; it is learnt. Adam takes thousands of steps to
     bring it down from SB3's 1, where it drowns small rewards (docs/agents.md)."""
     discount: float = 0.99
