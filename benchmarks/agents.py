@@ -3,7 +3,8 @@
 For each task and seed: imagination, sac, ppo and cmaes are trained for as many frames as asked
 (`agents.train`, each in a process of its own, resumed if it was interrupted). mpc, random and
 scripted play the imagination run's model. Then each plays the same episodes. Runs and rows that
-are there already are not made again.
+are there already are not made again. The evaluations on the way go to OUT_curves.csv, which
+`python -m benchmarks.curves` draws.
 """
 
 import shutil
@@ -30,10 +31,12 @@ from agents.roster import make_policy
 from agents.schema import ConfigError, hint
 from agents.scripted import RandomConfig, ScriptedConfig
 from agents.worlds import has_choices, make_worlds
+from benchmarks.record import rows_of
 
 TRAINED = ("imagination", "sac", "ppo", "cmaes")
 PLAYED = {"mpc": PlannerConfig(), "random": RandomConfig(), "scripted": ScriptedConfig()}
 KEY = ("task", "agent", "seed", "frames")
+CURVE_KEY = ("task", "agent", "seed", "trained_frames", "frames")
 MEASURES = ("return", "training_minutes", "decisions_per_s", "encoder_frames_per_s")
 SEED = 2_000_000  # worlds of the episodes, those of agents.evaluate
 
@@ -97,6 +100,14 @@ def train(asked: AgentsConfig, task: str, agent: str, seed: int) -> Path:
     return run
 
 
+def keep_curve(curves: Results, asked: AgentsConfig, run: Path) -> None:
+    """Adds a training's evaluations, unless they are there."""
+    for row in rows_of(run):
+        row |= {"trained_frames": asked.frames}
+        if curves.find(row) is None:
+            curves.add(row)
+
+
 def pace(action: Callable[[], object], each: int, seconds: float = 1.0) -> float:
     """Things a second, where one call does `each`; the first call does not count."""
     action()
@@ -137,7 +148,8 @@ def main(argv: Sequence[str]) -> int:
     """Trains and plays what is missing; prints the table."""
     asked = settings.load(argv, AgentsConfig, "agents")
     torch.set_num_threads(asked.hardware.threads)
-    found = Results(asked.out, KEY)
+    found, out = Results(asked.out, KEY), Path(asked.out)
+    curves = Results(out.with_name(f"{out.stem}_curves{out.suffix}"), CURVE_KEY)
     for task in asked.tasks:
         for seed in range(asked.seeds):
             for agent in asked.agents:
@@ -145,6 +157,7 @@ def main(argv: Sequence[str]) -> int:
                 if found.find(key) is not None:
                     continue
                 run = train(asked, task, agent if agent in TRAINED else "imagination", seed)
+                keep_curve(curves, asked, run)
                 state = load_latest(run / "checkpoints").state
                 origin = {
                     "training_minutes": state["counters"]["minutes"], "commit": commit(),

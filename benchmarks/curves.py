@@ -2,7 +2,8 @@
 
 Reads results/returns.csv (ours) and results/published.csv (DreamerV3, DrQ-v2, TD-MPC2, from
 those projects' own data files) and writes docs/images/curve_<task>.png: return against frames on
-the left, against minutes on the right (where published hours are known).
+the left, against minutes on the right (where published hours are known). And
+docs/images/agents.png, all agents on the same latents, from the tables of `benchmarks.agents`.
 """
 
 import csv
@@ -70,8 +71,50 @@ def draw_ours(axes, task: str) -> int:
     return max(int(r["frames"]) for r in rows)
 
 
+def draw_agents() -> None:
+    """The evaluations of every trained agent in one picture, a panel a task; untrained ones as
+    lines."""
+    rows, ends = read("results/agents_curves.csv"), read("results/agents.csv")
+    tasks = sorted({row["task"] for row in rows})
+    figure, axes = plt.subplots(1, len(tasks), figsize=(5.5 * len(tasks), 4), squeeze=False)
+    for axis, task in zip(axes[0], tasks):
+        runs = defaultdict(list)
+        for row in rows:
+            if row["task"] == task:
+                runs[row["agent"], row["seed"]].append((int(row["frames"]) / 1e3,
+                                                        float(row["return"])))  # fmt: skip
+        colours = {agent: f"C{i}" for i, agent in enumerate(dict.fromkeys(a for a, _ in runs))}
+        for (agent, _), points in runs.items():
+            axis.plot(*zip(*sorted(points)), color=colours[agent], marker="o", ms=3, label=agent)
+        for agent, style in (("mpc", "-."), ("random", ":")):
+            found = [float(r["return"]) for r in ends if (r["task"], r["agent"]) == (task, agent)]
+            for level in found:
+                axis.axhline(level, color="0.4", ls=style, lw=1, label=f"{agent} (at the end)")
+        axis.set(xlabel="thousand frames", ylabel="return", title=task, ylim=(0, None))
+        style_axis(axis)
+    save(figure, "docs/images/agents.png")
+
+
+def style_axis(axis) -> None:
+    """Grid, no box, every label once."""
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    handles = dict(zip(*axis.get_legend_handles_labels()[::-1]))
+    axis.legend(handles.values(), handles.keys(), frameon=False, fontsize=8)
+
+
+def save(figure, path: str) -> None:
+    """Writes the picture and says where."""
+    figure.tight_layout()
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    print(path)
+
+
 def main(tasks: list[str]) -> None:
-    """Draws the named tasks, or every task in results/returns.csv."""
+    """Draws the named tasks, or every task in results/returns.csv and the agents' picture."""
+    if not tasks:
+        draw_agents()
     tasks = tasks or sorted({r["task"] for r in read("results/returns.csv")})
     for task in tasks:
         figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True)
@@ -81,14 +124,8 @@ def main(tasks: list[str]) -> None:
                     xlim=(0, 1.6 * limit / 1e3))  # fmt: skip
         axes[1].set(xlabel="minutes", xlim=(0, None))
         for axis in axes:
-            axis.grid(alpha=0.25)
-            axis.spines[["top", "right"]].set_visible(False)
-            axis.legend(frameon=False, fontsize=8)
-        figure.tight_layout()
-        path = Path(f"docs/images/curve_{task}.png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
-        print(path)
+            style_axis(axis)
+        save(figure, f"docs/images/curve_{task}.png")
 
 
 if __name__ == "__main__":

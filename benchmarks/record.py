@@ -19,7 +19,9 @@ COLUMNS = (
 
 
 def rows_of(run: Path) -> list[dict]:
-    """The evaluations in a run's metrics.csv."""
+    """The evaluations in a run's metrics.csv; none before the first line of it."""
+    if not (run / "metrics.csv").exists():
+        return []
     c = settings.read(run / "config.yaml")
     fixed = {
         "task": c.env.task, "agent": settings.agent_name(type(c.agent)),

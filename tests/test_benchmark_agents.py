@@ -14,7 +14,7 @@ def test_one_command_makes_the_table(tmp_path, capsys):
     skipped = ("env=", "frames=", "agent.", "hardware=")
     words = [word for word in SMALL if not word.startswith(skipped)]
     words += ["env.action_repeat=100", "env.image_size=32", "hardware=cpu", "prefill=2000",
-              "frames_per_update=2000"]  # fmt: skip
+              "frames_per_update=2000", "eval_every=6000"]  # fmt: skip
     quoted = ",".join(f"'{word}'" for word in words)
     asked = [
         "tasks=[cartpole-swingup]", "agents=[imagination,cmaes,mpc,random]", "frames=6000",
@@ -28,6 +28,11 @@ def test_one_command_makes_the_table(tmp_path, capsys):
     for row in rows:
         assert 0 <= float(row["return"]) <= 1000
         assert float(row["decisions_per_s"]) > 0 and float(row["encoder_frames_per_s"]) > 0
+    with open(tmp_path / "table_curves.csv") as file:
+        curve = list(csv.DictReader(file))
+    assert {row["agent"] for row in curve} == {"imagination", "cmaes"}
+    assert {int(row["trained_frames"]) for row in curve} == {6000}
+    assert max(int(row["frames"]) for row in curve) >= 6000
     before = (tmp_path / "table.csv").read_text()
     assert agents.main(asked) == 0  # nothing is left to do
     assert (tmp_path / "table.csv").read_text() == before
