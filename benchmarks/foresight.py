@@ -10,6 +10,8 @@ and for averaged dynamics from the states of the last update ("mixed"):
 
     reward_K   mean absolute error of the reward, over the mean absolute reward
     latent_K   root mean square error of z, over its standard deviation: 1 is as bad as its mean
+    prior, pixels, latent_std   of the last update's model, nats a frame; "_learnt" on the rows it
+               learnt from: what lies between the two is remembered, not read
 
 One row a list and seed goes to the CSV; rows that are there already are not made again.
 """
@@ -17,6 +19,7 @@ One row a list and seed goes to the CSV; rows that are there already are not mad
 import argparse
 import copy
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -35,11 +38,12 @@ from agents.results import Results, table
 
 AHEAD, CONTEXT, LENGTH = (1, 5, 15), 20, 40
 BATCHES, SIZE = 8, 16  # of sequences that are judged
+TERMS = ("prior_std", "latent_std", "prior", "pixels")  # of WorldModel.loss
 KEY = ("task", "run", "settings", "seed", "updates")
 MEASURES = [
     f"{kind}_{k}{which}" for kind in ("reward", "latent") for k in AHEAD
     for which in ("", "_average", "_mixed")
-] + ["prior_std", "latent_std", "prior", "pixels"]  # fmt: skip
+] + [name + which for name in TERMS for which in ("", "_learnt")]  # fmt: skip
 
 
 def only(data: Recording, last: bool) -> Recording:
@@ -93,18 +97,30 @@ def errors(dynamics: Dynamics, states: State, batch: dict[str, Tensor]) -> dict[
     return sums
 
 
-@torch.no_grad()
-def judge(learner: Learner, average: WorldModel, data: Recording) -> dict[str, float]:
-    """The measures, on sequences that are the same for every model."""
-    generator, model = torch.Generator().manual_seed(99), learner.model
-    totals, scores = {"": [], "_average": [], "_mixed": []}, {}
-    terms = []
+def sequences(data: Recording) -> Iterator[dict[str, Tensor]]:
+    """Batches of sequences from rest, the same for every model."""
+    generator = torch.Generator().manual_seed(99)
     for _ in range(BATCHES):
         batch = data.sample(SIZE, LENGTH, generator)
         batch["first"][:, 0] = True
+        yield batch | {"recurrent": torch.zeros(SIZE, data.recurrent_dim)}
+
+
+@torch.no_grad()
+def likelihood(learner: Learner, data: Recording) -> dict[str, float]:
+    """Means of TERMS."""
+    with learner.autocast():
+        terms = [learner.model.loss(batch).terms for batch in sequences(data)]
+    return {name: torch.stack([t[name] for t in terms]).mean().item() for name in TERMS}
+
+
+@torch.no_grad()
+def judge(learner: Learner, average: WorldModel, data: Recording) -> dict[str, float]:
+    """Errors of dreams."""
+    model = learner.model
+    totals, scores = {"": [], "_average": [], "_mixed": []}, {}
+    for batch in sequences(data):
         with learner.autocast():
-            batch["recurrent"] = torch.zeros(SIZE, data.recurrent_dim)
-            terms.append(model.loss(batch).terms)
             states, averaged = (
                 m.follow(batch["frame"], batch["action"], batch["first"]) for m in (model, average)
             )
@@ -116,8 +132,6 @@ def judge(learner: Learner, average: WorldModel, data: Recording) -> dict[str, f
         for k in AHEAD:
             scores[f"reward_{k}{which}"] = total[f"reward_error_{k}"] / total[f"reward_{k}"]
             scores[f"latent_{k}{which}"] = (total[f"missed_{k}"] / total[f"spread_{k}"]) ** 0.5
-    for name in ("prior_std", "latent_std", "prior", "pixels"):
-        scores[name] = torch.stack([t[name] for t in terms]).mean().item()
     return scores
 
 
@@ -145,10 +159,13 @@ def main(argv: list[str]) -> int:
             if results.find(key) is None:
                 begun = time.monotonic()
                 label = f"{key['settings']}, seed {seed}"
-                learner, average = learn(config, only(data, last=False), asked.updates, seed,
+                learnt, held = only(data, last=False), only(data, last=True)
+                learner, average = learn(config, learnt, asked.updates, seed,
                                          lambda label=label: pace.tick(label))  # fmt: skip
                 minutes = (time.monotonic() - begun) / 60
-                scores = judge(learner, average, only(data, last=True))
+                scores = judge(learner, average, held) | likelihood(learner, held)
+                seen = likelihood(learner, learnt)
+                scores |= {f"{name}_learnt": value for name, value in seen.items()}
                 results.add(key | scores | {"minutes": minutes} | source)
             rows.append(results.find(key))
     print(table(rows, "settings", MEASURES))
