@@ -57,16 +57,20 @@ def written(value: object) -> str:
 
 
 def table(rows: Sequence[Row], columns: str, measures: Sequence[str]) -> str:
-    """Measures down, values of the column `columns` across: mean +- standard deviation of rows."""
+    """Measures down, values of the column `columns` across: mean +- standard deviation of the rows
+    that have them."""
     heads = list(dict.fromkeys(row[columns] for row in rows))
     lines = [["", *heads]]
     for name in measures:
-        values = [[float(r[name]) for r in rows if r[columns] == head] for head in heads]
+        found = [[r.get(name) for r in rows if r[columns] == head] for head in heads]
+        values = [[float(value) for value in some if value] for some in found]
         lines.append([name, *map(_cell, values)])
     widths = [max(map(len, column)) for column in zip(*lines)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in lines)
 
 
 def _cell(values: list[float]) -> str:
+    if not values:
+        return "-"
     many = torch.tensor(values, dtype=torch.float64)
     return f"{many.mean():.3f}" + (f" +- {many.std():.3f}" if len(values) > 1 else "")

@@ -232,6 +232,10 @@ def test_tables_and_command_lines(tmp_path):
     assert again.rows == results.rows and again.find({"model": "m", "seed": 1})["score"] == "3"
     assert again.find({"model": "m", "seed": 2}) is None
     assert table(again.rows, "model", ["score"]).splitlines()[1] == "score  2.000 +- 1.414"
+    older = [{"model": "m", "score": "4", "rank": ""}, {"model": "n"}]
+    assert [line.split() for line in table(older, "model", ["score", "rank"]).splitlines()[1:]] == [
+        ["score", "4.000", "-"], ["rank", "-", "-"],
+    ]  # fmt: skip
     assert command("agents.probe", ["run=/a/b/c", "out=results/x.csv"]) == (
         "python -m agents.probe run=c out=results/x.csv"
     )
