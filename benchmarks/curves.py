@@ -76,6 +76,8 @@ def draw_agents() -> None:
     lines."""
     rows, ends = read("results/agents_curves.csv"), read("results/agents.csv")
     tasks = sorted({row["task"] for row in rows})
+    names = sorted({row["agent"] for row in rows})
+    colours = {agent: f"C{i}" for i, agent in enumerate(names)}  # the same in every panel
     figure, axes = plt.subplots(1, len(tasks), figsize=(5.5 * len(tasks), 4), squeeze=False)
     for axis, task in zip(axes[0], tasks):
         runs = defaultdict(list)
@@ -83,7 +85,6 @@ def draw_agents() -> None:
             if row["task"] == task:
                 runs[row["agent"], row["seed"]].append((int(row["frames"]) / 1e3,
                                                         float(row["return"])))  # fmt: skip
-        colours = {agent: f"C{i}" for i, agent in enumerate(dict.fromkeys(a for a, _ in runs))}
         for (agent, _), points in runs.items():
             axis.plot(*zip(*sorted(points)), color=colours[agent], marker="o", ms=3, label=agent)
         for agent, style in (("mpc", "-."), ("random", ":")):
