@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import importlib
 import multiprocessing
 import signal
 from multiprocessing.connection import wait
@@ -237,21 +238,36 @@ def make_gym(name: str, num_envs: int, **options) -> ForeignEnv:
     """Copies of a Gymnasium environment, e.g. "CarRacing-v3" or "CarRacing-v3?continuous=False".
 
     Args:
-        name: what Gymnasium calls it; after a "?" follow arguments of its own, joined by "&".
+        name: what Gymnasium calls it; before a ":" stands the module that registers it where that
+            must be imported first; after a "?" follow arguments of its own, joined by "&".
 
     Raises:
-        ValueError: Gymnasium does not know it or cannot make it; its episodes have no end.
+        ValueError: Gymnasium does not know it or cannot make it; its episodes have no end; its
+            module cannot be imported.
     """
     name, _, words = name.partition("?")
     settings = dict(_setting(word) for word in words.split("&") if word)
+    module, _, short = name.rpartition(":")
+    if module:
+        _register(module, short)
     try:
-        frames = gym.spec(name).max_episode_steps
+        frames = gym.spec(short).max_episode_steps
         if frames is None:
             raise ValueError(f"The episodes of {name!r} have no end: register it with a limit.")
         one = functools.partial(gym.make, name, render_mode="rgb_array", **settings)
         return ForeignEnv(one, num_envs, frames=frames, **options)
     except gym.error.Error as error:
         raise ValueError(f"Gymnasium cannot make {name!r}: {error}") from None
+
+
+def _register(module: str, name: str) -> None:
+    """Imports the module that tells Gymnasium of the environment `name`."""
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(
+            f"The module {module!r} that is to register {name!r} cannot be imported: {error}"
+        ) from None
 
 
 def _setting(word: str) -> tuple[str, object]:

@@ -1,7 +1,7 @@
 """An environment of one's own: pictures and a reward. Run: python examples/own_environment.py
 
-Registered, it is learnt like any other, from the same process:
-`agents.train.main(["env=gym:Catch-v0", "env.action_repeat=1"])`.
+It is learnt like any other; what stands before the colon is the module that registers it:
+`python -m agents.train env=gym:examples.own_environment:Catch-v0 env.action_repeat=1`.
 """
 
 # ruff: noqa: D102 - what the methods do is said once, in Gymnasium

@@ -211,6 +211,10 @@ def test_what_it_cannot_do_it_says():
         ForeignEnv(Unbounded, 1, frames=5)
     with pytest.raises(ValueError, match="'fast' is no setting"):
         envs.make("gym:CartPole-v1?fast")
+    with pytest.raises(ValueError, match="'no_such_module' that is to register 'Catch-v0'"):
+        envs.make("gym:no_such_module:Catch-v0")
+    with pytest.raises(ValueError, match="cannot make 'grey:NoSuchEnv-v0'"):
+        envs.make("gym:grey:NoSuchEnv-v0")
     with pytest.raises(ValueError, match="Gymnasium cannot make 'NoSuchEnv-v0'"):
         envs.make("gym:NoSuchEnv-v0")
     with pytest.raises(ValueError, match="backend='unity' is not known"):

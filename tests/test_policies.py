@@ -4,8 +4,6 @@ import csv
 import math
 import shutil
 
-import gymnasium as gym
-import numpy as np
 import pytest
 import torch
 from point import Point, starts
@@ -220,28 +218,7 @@ def test_a_trained_run_is_played_by_other_agents(tmp_path, capsys):
 
 # -- choices -------------------------------------------------------------------------------
 
-
-class Lights(gym.Env):
-    """Three buttons, one of them pays."""
-
-    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - Gymnasium reads it of the class
-    action_space = gym.spaces.Discrete(3)
-    observation_space = gym.spaces.Box(0, 255, (32, 32, 3), np.uint8)
-
-    def __init__(self, render_mode=None):
-        self.render_mode = render_mode
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        return np.zeros((32, 32, 3), np.uint8), {}
-
-    def step(self, action):
-        picture = np.full((32, 32, 3), 80 * action, np.uint8)
-        return picture, float(action == 1), False, False, {}
-
-
-gym.register("Lights-v0", Lights, max_episode_steps=6)
-BUTTONS = ["env=gym:Lights-v0", "env.action_repeat=1", "env.image_size=32", "frames=120",
+BUTTONS = ["env=gym:grey:Lights-v0", "env.action_repeat=1", "env.image_size=32", "frames=120",
            "prefill=40", "frames_per_update=10"]  # fmt: skip
 PLAN = ["agent.candidates=8", "agent.proposals=4", "agent.elites=2", "agent.rounds=1",
         "agent.horizon=2"]  # fmt: skip

@@ -62,33 +62,9 @@ def test_the_clock_and_restarts_together():
     assert (worlds.state()["decision"][truncated] == 0).all()
 
 
-class Dusk(gym.Env):
-    """Every step is darker than the last: a picture says how old its episode is."""
-
-    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - Gymnasium reads it of the class
-    action_space = gym.spaces.Discrete(3)
-    observation_space = gym.spaces.Box(0, 255, (16, 16, 3), np.uint8)
-
-    def __init__(self, render_mode=None):
-        self.render_mode = render_mode
-        self.light = 250
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.light = 250
-        return np.full((16, 16, 3), self.light, np.uint8), {}
-
-    def step(self, action):
-        self.light -= 10
-        return np.full((16, 16, 3), self.light, np.uint8), 0.0, False, False, {}
-
-
-gym.register("Dusk-v0", Dusk, max_episode_steps=25)
-
-
 @pytest.mark.parametrize("threads", [1, 2])
 def test_other_peoples_worlds_begin_anew_too(threads):
-    env = EnvConfig("gym:Dusk-v0", image_size=16, action_repeat=1, restart_every=4)
+    env = EnvConfig("gym:grey:Dusk-v0", image_size=16, action_repeat=1, restart_every=4)
     worlds = make_training_worlds(env, 4, HardwareConfig(device="cpu", threads=threads))
     assert has_choices(worlds) and state_of(worlds) is None
     assert isinstance(worlds.single_action_space, gym.spaces.Box)
