@@ -7,6 +7,7 @@ checkpoint after each generation: the same command again goes on where it was.
 """
 
 import itertools
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -58,7 +59,10 @@ class EvolveConfig:
     rollouts: int = 2
     """Episodes of each controller in a generation; the same starts for all controllers."""
     horizon: int = 100
-    """Decisions of a dreamt episode; real ones are whole."""
+    """Decisions of a dreamt episode."""
+    decisions: int | None = None
+    """Decisions of a real episode that count while controllers evolve, so that a generation takes
+    less time; null for all of it. Evaluations are always whole."""
     hidden: int = 0
     """Width of the controller's hidden layer; 0 for a linear one."""
     step: float = 0.1
@@ -156,7 +160,8 @@ class Breeding:
         if self.stage.place == "real":
             policy = ControllerPolicy(self.controller, parameters)
             seeds = self.seeds() * len(parameters)  # world k R + r: controller k, start r
-            played = run_episodes(self.learner, policy, self.worlds, seeds, filmed=1)
+            played = run_episodes(self.learner, policy, self.worlds, seeds, filmed=1,
+                                  decisions=self.asked.decisions)
             return played.returns.view(len(parameters), -1).mean(1)
         return dreamt_returns(
             self.learner.model, self.controller, parameters, self._starts(), self.asked.horizon,
@@ -214,7 +219,8 @@ def run_stage(
     breeding = Breeding(stage, asked, learner, config, out / stage.name)
     table = Results(out / "evolution.csv", KEY)
     book = MetricsFile(out / stage.name / "metrics.csv", "generation", after=breeding.generation)
-    length = breeding.worlds.episode_decisions if stage.place == "real" else asked.horizon
+    real = min(breeding.worlds.episode_decisions, asked.decisions or math.inf)
+    length = real if stage.place == "real" else asked.horizon
     per_generation = asked.population * asked.rollouts * length  # decisions
     total = asked.generations * per_generation * config.env.action_repeat
     begin = time.monotonic()

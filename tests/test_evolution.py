@@ -130,6 +130,10 @@ def test_stages_are_judged_in_the_real_worlds_and_go_on(tmp_path):
         assert last[key]["generation"] == row["generation"] == "2"
         for name in ("best", "mean", "real_mean", "real_elite"):
             assert last[key][name] == row[name]
+    evolve.main([run, *EVOLVE, "places=[real]", "decisions=3", f"out={tmp_path / 'short'}"])
+    short, whole = (rows(folder)["real", "0"] for folder in ("short", "whole"))
+    assert int(short["frames"]) * 10 == int(whole["frames"]) * 3  # episodes of ten decisions
+    assert abs(float(short["mean"])) < abs(float(whole["mean"]))
     with pytest.raises(settings.ConfigError, match="leave nothing to do"):
         evolve.main([run, *EVOLVE, "places=[dream]", "models=[untrained]"])
 
