@@ -111,9 +111,6 @@ class TrainConfig:
     """Sequences of a batch, B."""
     length: int = 16
     """Rows of a sequence, T."""
-    shift: int = 0
-    """Pixels, at most, by which the frames of a sequence are moved together before the world model
-    learns from them (aef_worldmodel.shift); 0 for none."""
     model_rate: float = 8e-4
     """Adam's learning rate of the world model."""
     actor_rate: float = 3e-4
@@ -134,7 +131,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a number that makes no sense."""
-        least = {"prefill": 0, "pretrain": 0, "seed": 0, "length": 2, "shift": 0}
+        least = {"prefill": 0, "pretrain": 0, "seed": 0, "length": 2}
         for name, value in vars(self).items():
             if isinstance(value, int) and value < least.get(name, 1):
                 raise ConfigError(f"{name}={value} must be at least {least.get(name, 1)}")

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from aef_worldmodel.dynamics import State
 from aef_worldmodel.errors import UserError
 from aef_worldmodel.persistence import load_weights
-from aef_worldmodel.shift import shifted
 from aef_worldmodel.world_model import Part, WorldModel
 from agents.config import TrainConfig
 from agents.imagination import ImaginationAgent
@@ -119,10 +118,9 @@ class Learner:
     def _step_model(self, batch: dict[str, Tensor], act: bool) -> tuple[State, dict[str, Tensor]]:
         staged = self.config.world_model.training == "staged"
         part: Part = "joint" if not staged else ("dynamics" if act else "eye")
-        seen = {"frame": shifted(batch["frame"], self.config.shift),
-                "recurrent": batch["recurrent"][:, 0]}  # fmt: skip
+        seen = {**batch, "recurrent": batch["recurrent"][:, 0]}
         with self.autocast():
-            losses = self.online.loss({**batch, **seen}, part)
+            losses = self.online.loss(seen, part)
         refuse_non_finite(losses.terms)
         self.optimisers["model"].zero_grad()
         losses.total.backward()

@@ -49,7 +49,7 @@ def command(*words: str, **options) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("words", [(), ("env.restart_every=20", "shift=2")])
+@pytest.mark.parametrize("words", [(), ("env.restart_every=20",)])
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, words):
     whole = make(tmp_path / "whole", *words)
     whole.train(book(whole))
@@ -166,20 +166,6 @@ def test_the_agent_learns_from_states_that_the_averaged_model_filters(tmp_path):
     trainer.learn()
     torch.testing.assert_close(seen[0]["recurrent"], expected.recurrent)
     torch.testing.assert_close(seen[0]["latent"], expected.latent)
-
-
-def test_only_the_world_model_learns_from_shifted_frames(tmp_path):
-    trainer = make(tmp_path, "shift=2")
-    learner, log, seen = trainer.learner, book(trainer), []
-    loss = learner.online.loss
-    learner.online.loss = lambda batch, part: seen.append(batch) or loss(batch, part)
-    while trainer.updates < 1:
-        trainer._iterate(log)
-    learnt, kept = seen[-1], learner.last
-    assert learnt["frame"].shape == kept["frame"].shape
-    assert not torch.equal(learnt["frame"], kept["frame"])
-    for name in ("action", "reward", "first", "terminal"):
-        assert torch.equal(learnt[name], kept[name])
 
 
 def test_non_finite_loss_names_the_term_and_the_way_back(tmp_path):
