@@ -26,8 +26,8 @@ class Episodes(NamedTuple):
 @torch.no_grad()
 def run_episodes(learner, policy: Policy, env, seed: int, filmed: int = FILMED,
                  decisions: int | None = None) -> Episodes:
-    """One episode of the policy in every world of `env`, reset with `seed`; of it no more than the
-    first `decisions`, where that is a number."""
+    """One episode of the policy in every world of `env`, reset with `seed`; where `decisions` is
+    given, the first so many of it."""
     device, count = learner.device, env.num_envs
     frame, _ = env.reset(seed=seed)
     state = learner.model.initial(count)
@@ -35,7 +35,7 @@ def run_episodes(learner, policy: Policy, env, seed: int, filmed: int = FILMED,
     first = torch.ones(count, dtype=torch.bool, device=device)
     alive, returns = first.clone(), torch.zeros(count, device=device)
     frames, actions, proprio = [], [], []
-    for _ in range(min(env.episode_decisions, decisions or env.episode_decisions)):
+    for _ in range(decisions or env.episode_decisions):
         with learner.autocast():
             state = learner.model.observe(state, action, frame, first)
             action = policy.act(state, first)

@@ -7,7 +7,6 @@ checkpoint after each generation: the same command again goes on where it was.
 """
 
 import itertools
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -150,6 +149,14 @@ class Breeding:
         """Generations lived."""
         return len(self.evolution.told)
 
+    @property
+    def length(self) -> int:
+        """Decisions of an episode that a controller is judged by."""
+        if self.stage.place == "dream":
+            return self.asked.horizon
+        whole = self.worlds.episode_decisions
+        return min(whole, self.asked.decisions or whole)
+
     def seeds(self) -> list[int]:
         """Of this generation's starts, one a rollout."""
         begin = START_SEED + 1_000_000 * self.asked.seed + self.generation * self.asked.rollouts
@@ -161,10 +168,10 @@ class Breeding:
             policy = ControllerPolicy(self.controller, parameters)
             seeds = self.seeds() * len(parameters)  # world k R + r: controller k, start r
             played = run_episodes(self.learner, policy, self.worlds, seeds, filmed=1,
-                                  decisions=self.asked.decisions)
+                                  decisions=self.length)
             return played.returns.view(len(parameters), -1).mean(1)
         return dreamt_returns(
-            self.learner.model, self.controller, parameters, self._starts(), self.asked.horizon,
+            self.learner.model, self.controller, parameters, self._starts(), self.length,
             self.stage.temperature,
         )  # fmt: skip
 
@@ -219,9 +226,7 @@ def run_stage(
     breeding = Breeding(stage, asked, learner, config, out / stage.name)
     table = Results(out / "evolution.csv", KEY)
     book = MetricsFile(out / stage.name / "metrics.csv", "generation", after=breeding.generation)
-    real = min(breeding.worlds.episode_decisions, asked.decisions or math.inf)
-    length = real if stage.place == "real" else asked.horizon
-    per_generation = asked.population * asked.rollouts * length  # decisions
+    per_generation = asked.population * asked.rollouts * breeding.length  # decisions
     total = asked.generations * per_generation * config.env.action_repeat
     begin = time.monotonic()
     with Progress(f"{config.env.task}: {stage.name}", total) as progress:
