@@ -35,6 +35,8 @@ from agents.worlds import has_choices, make_worlds
 
 START_SEED, EVAL_SEED = 7_000_000, 8_000_000  # worlds that nothing else plays
 KEY = ("task", "run", "place", "model", "reads", "temperature", "seed", "generation")
+# what stays from a stage's first generation to its last
+KEPT = ("population", "rollouts", "hidden", "step", "seed")
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,19 @@ class Breeding:
         learner: holds V and M.
         config: of the run.
         folder: of the stage.
+
+    Raises:
+        ConfigError: the folder holds a stage of other settings.
     """
 
     def __init__(self, stage: Stage, asked: EvolveConfig, learner, config, folder: Path):
         self.stage, self.asked, self.learner, self.folder = stage, asked, learner, folder
         self.config, model = config, config.world_model
+        length = "horizon" if stage.place == "dream" else "decisions"
+        self.kept = {name: getattr(asked, name) for name in (*KEPT, length)}
+        saved = list_checkpoints(folder / "checkpoints")
+        state = load_latest(folder / "checkpoints").state if saved else {"settings": self.kept}
+        self._refuse_other(state["settings"])
         self.worlds = self._worlds(asked.population * asked.rollouts)
         self.judges = self._worlds(2 * asked.eval_episodes)
         self.shown = self._worlds(asked.rollouts)
@@ -137,9 +147,17 @@ class Breeding:
             asked.hidden, has_choices(self.worlds),
         )  # fmt: skip
         self.evolution = Evolution(self.controller.size, asked.population, asked.step, asked.seed)
-        if list_checkpoints(folder / "checkpoints"):
-            found = load_latest(folder / "checkpoints")
-            self.evolution.load_state_dict(found.state["evolution"])
+        if saved:
+            self.evolution.load_state_dict(state["evolution"])
+
+    def _refuse_other(self, began: dict[str, float | None]) -> None:
+        for name, now in self.kept.items():
+            if began[name] != now:
+                was, now = ("null" if value is None else value for value in (began[name], now))
+                raise ConfigError(
+                    f"{self.folder} began with {name}={was}, not {name}={now}: give {name}={was} "
+                    "to go on with it, or out=FOLDER for another evolution"
+                )
 
     def _worlds(self, count: int):
         return make_worlds(self.config.env, count, self.asked.hardware)
@@ -167,8 +185,9 @@ class Breeding:
         if self.stage.place == "real":
             policy = ControllerPolicy(self.controller, parameters)
             seeds = self.seeds() * len(parameters)  # world k R + r: controller k, start r
-            played = run_episodes(self.learner, policy, self.worlds, seeds, filmed=1,
-                                  decisions=self.length)
+            played = run_episodes(
+                self.learner, policy, self.worlds, seeds, filmed=1, decisions=self.length
+            )
             return played.returns.view(len(parameters), -1).mean(1)
         return dreamt_returns(
             self.learner.model, self.controller, parameters, self._starts(), self.length,
@@ -194,7 +213,7 @@ class Breeding:
         save_checkpoint(
             self.folder / "checkpoints", self.generation,
             {"evolution": self.evolution.state_dict(), "mean": self.evolution.mean,
-             "elite": self.evolution.elite}, {"kind": "evolution"},
+             "elite": self.evolution.elite, "settings": self.kept}, {"kind": "evolution"},
         )  # fmt: skip
         return {
             "best": returns.max().item(), "mean": returns.mean().item(),

@@ -130,6 +130,11 @@ def test_stages_are_judged_in_the_real_worlds_and_go_on(tmp_path):
         assert last[key]["generation"] == row["generation"] == "2"
         for name in ("best", "mean", "real_mean", "real_elite"):
             assert last[key][name] == row[name]
+    for was, other in (("seed=0", "seed=1"), ("decisions=null", "decisions=3"),
+                       ("horizon=4", "horizon=5")):  # fmt: skip
+        with pytest.raises(settings.ConfigError, match=f"began with {was}, not {other}: "):
+            evolve.main([run, *EVOLVE, other, out])
+    assert rows("parts") == last
     evolve.main([run, *EVOLVE, "places=[real]", "decisions=3", f"out={tmp_path / 'short'}"])
     short, whole = (rows(folder)["real", "0"] for folder in ("short", "whole"))
     assert int(short["frames"]) * 10 == int(whole["frames"]) * 3  # episodes of ten decisions
