@@ -88,7 +88,7 @@ def train(config: settings.TrainConfig, data: Recording, updates: int, seed: int
     learner = Learner(config, data.frame_shape, data.action_dim)
     generator = torch.Generator().manual_seed(seed)
     learner.centre(data.sample(512, 1, generator)["frame"][:, 0].to(learner.device))
-    data.reset()
+    data.reset(config.world_model.recurrent_dim)
     for _ in range(updates):
         batch = data.sample(config.batch, config.length, generator)
         index = batch.pop("index")

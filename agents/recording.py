@@ -28,7 +28,7 @@ class Recording:
             layout = json.loads((self.folder / "layout.json").read_text())
             self.rows, self.worlds = int(layout["rows"]), int(layout["worlds"])
             fields = layout["fields"]
-            self.recurrent_dim = fields.pop("recurrent")[0][0]
+            recurrent_dim = fields.pop("recurrent")[0][0]
             self.data = {name: self._map(name, *spec) for name, spec in fields.items()}
             written = np.fromfile(self.folder / "written.bin", np.int64, self.worlds)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -37,7 +37,7 @@ class Recording:
                 "has recorded experience"
             ) from error
         self.count = torch.from_numpy(written) - 1  # the newest row may be unfinished
-        self.reset()
+        self.reset(recurrent_dim)
 
     def _map(self, name: str, shape: list[int], dtype: str) -> Tensor:
         path, size = self.folder / f"{name}.bin", self.rows * self.worlds
@@ -45,11 +45,9 @@ class Recording:
                           shape=(size, *shape))  # fmt: skip
         return torch.from_numpy(array)  # copy on write: nothing reaches the file
 
-    def reset(self) -> None:
-        """Forgets the recurrent states."""
-        self.recurrent = torch.zeros(
-            self.rows * self.worlds, self.recurrent_dim, dtype=torch.float16
-        )
+    def reset(self, recurrent_dim: int) -> None:
+        """Forgets the recurrent states; from now on they are of H = `recurrent_dim` dimensions."""
+        self.recurrent = torch.zeros(self.rows * self.worlds, recurrent_dim, dtype=torch.float16)
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:

@@ -46,12 +46,12 @@ MEASURES = [
 ] + [name + which for name in TERMS for which in ("", "_learnt")]  # fmt: skip
 
 
-def only(data: Recording, last: bool) -> Recording:
-    """The recording of the last world, or of all others."""
+def only(data: Recording, last: bool, recurrent_dim: int) -> Recording:
+    """The recording of the last world, or of all others, for models with so large an h."""
     part = copy.copy(data)
     kept = torch.arange(data.worlds) == data.worlds - 1
     part.count = data.count * (kept if last else ~kept)
-    part.reset()
+    part.reset(recurrent_dim)
     return part
 
 
@@ -103,7 +103,7 @@ def sequences(data: Recording) -> Iterator[dict[str, Tensor]]:
     for _ in range(BATCHES):
         batch = data.sample(SIZE, LENGTH, generator)
         batch["first"][:, 0] = True
-        yield batch | {"recurrent": torch.zeros(SIZE, data.recurrent_dim)}
+        yield batch | {"recurrent": torch.zeros(SIZE, data.recurrent.shape[1])}
 
 
 @torch.no_grad()
@@ -159,7 +159,8 @@ def main(argv: list[str]) -> int:
             if results.find(key) is None:
                 begun = time.monotonic()
                 label = f"{key['settings']}, seed {seed}"
-                learnt, held = only(data, last=False), only(data, last=True)
+                size = config.world_model.recurrent_dim
+                learnt, held = (only(data, last, size) for last in (False, True))
                 learner, average = learn(config, learnt, asked.updates, seed,
                                          lambda label=label: pace.tick(label))  # fmt: skip
                 minutes = (time.monotonic() - begun) / 60

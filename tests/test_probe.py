@@ -162,6 +162,12 @@ def test_a_recording_gives_what_was_recorded(run):
         data.sample(1, 51, torch.Generator())
 
 
+def test_a_recording_is_read_by_models_of_another_size(run):
+    config, data = settings.load([*TINY, "world_model.recurrent_dim=5"]), Recording(run)
+    probe.train(config, data, 2, 0, lambda: None)
+    assert data.recurrent.shape[1] == 5 and data.recurrent.any()
+
+
 def rows(path):
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
