@@ -82,8 +82,8 @@ def held_out(learner: Learner, config: settings.TrainConfig, asked: ProbeConfig)
 
 
 def train(config: settings.TrainConfig, data: Recording, updates: int, seed: int,
-          tick: Callable[[], None]) -> Learner:
-    """A world model trained alone on recorded rows. `tick` is called after every update."""
+          tick: Callable[[Learner], None]) -> Learner:
+    """A world model trained alone on recorded rows. `tick` is given it after every update."""
     torch.manual_seed(seed)
     learner = Learner(config, data.frame_shape, data.action_dim)
     generator = torch.Generator().manual_seed(seed)
@@ -95,7 +95,7 @@ def train(config: settings.TrainConfig, data: Recording, updates: int, seed: int
         batch = {name: value.to(learner.device) for name, value in batch.items()}
         recurrent, _ = learner.update(batch, act=False)
         data.write(index, recurrent.cpu())
-        tick()
+        tick(learner)
     return learner
 
 
@@ -150,7 +150,7 @@ def examine(key: dict, config: settings.TrainConfig, data: Recording, episodes: 
     world = dataclasses.replace(config.world_model, training="joint", **MODELS[key["model"]])
     config = dataclasses.replace(config, world_model=world)
     label, begun = f"{key['model']} seed {key['seed']}", time.monotonic()
-    learner = train(config, data, key["updates"], key["seed"], lambda: pace.tick(label))
+    learner = train(config, data, key["updates"], key["seed"], lambda _: pace.tick(label))
     minutes = (time.monotonic() - begun) / 60
     scores = sight.measure(learner, *episodes, key["seed"])
     print(f"{label}: {scores['bits_per_dim']:.3f} bits/dim ({scores['likelihood']}), body "

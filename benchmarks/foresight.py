@@ -19,7 +19,7 @@ One row a list and seed goes to the CSV; rows that are there already are not mad
 import argparse
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -28,10 +28,9 @@ from torch import Tensor
 from aef_worldmodel.dynamics import Dynamics, State
 from aef_worldmodel.world_model import WorldModel
 from agents import config as settings
-from agents import entry
+from agents import entry, probe
 from agents.hardware import HardwareConfig, resolve
 from agents.learner import Learner
-from agents.probe import Pace
 from agents.provenance import commit, machine
 from agents.recording import Recording
 from agents.results import Results, table
@@ -56,25 +55,21 @@ def only(data: Recording, last: bool, recurrent_dim: int) -> Recording:
 
 
 def learn(config: settings.TrainConfig, data: Recording, updates: int, seed: int,
-          tick) -> tuple[Learner, WorldModel]:
+          tick: Callable[[], None]) -> tuple[Learner, WorldModel]:
     """A world model trained alone, and the average of its weights."""
-    torch.manual_seed(seed)
-    learner = Learner(config, data.frame_shape, data.action_dim)
-    generator = torch.Generator().manual_seed(seed)
-    learner.centre(data.sample(512, 1, generator)["frame"][:, 0])
-    average = copy.deepcopy(learner.model)
-    for update in range(updates):
-        batch = data.sample(config.batch, config.length, generator)
-        index = batch.pop("index")
-        recurrent, _ = learner.update(batch, act=False)
-        data.write(index, recurrent)
-        rate = max(config.average_rate, 1 / (1 + update))
-        with torch.no_grad():
-            torch._foreach_lerp_(
-                list(average.parameters()), list(learner.model.parameters()), rate
-            )
+    average, done = None, 0
+
+    @torch.no_grad()
+    def follow(learner: Learner) -> None:
+        nonlocal average, done
+        average, done = average or copy.deepcopy(learner.model), done + 1
+        torch._foreach_lerp_(
+            list(average.parameters()), list(learner.model.parameters()),
+            max(config.average_rate, 1 / done),
+        )  # fmt: skip
         tick()
-    return learner, average
+
+    return probe.train(config, data, updates, seed, follow), average
 
 
 @torch.no_grad()
@@ -150,7 +145,7 @@ def main(argv: list[str]) -> int:
     source = {"commit": commit(), "hardware": machine(hardware), "command":
               f"python -m benchmarks.foresight {asked.run.name} \"SETTINGS\" "
               f"--updates {asked.updates}"}  # fmt: skip
-    pace = Pace(len(asked.settings) * asked.seeds * asked.updates)
+    pace = probe.Pace(len(asked.settings) * asked.seeds * asked.updates)
     for words in asked.settings:
         given = [f"env={task}", "hardware=cpu", "hardware.threads=1", *words.split()]
         config = settings.load(given)

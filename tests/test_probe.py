@@ -164,7 +164,7 @@ def test_a_recording_gives_what_was_recorded(run):
 
 def test_a_recording_is_read_by_models_of_another_size(run):
     config, data = settings.load([*TINY, "world_model.recurrent_dim=5"]), Recording(run)
-    probe.train(config, data, 2, 0, lambda: None)
+    probe.train(config, data, 2, 0, lambda _: None)
     assert data.recurrent.shape[1] == 5 and data.recurrent.any()
 
 
@@ -201,7 +201,7 @@ def test_the_command_measures_every_model_once(run, tmp_path, monkeypatch, capsy
 def test_equal_seeds_make_equal_models(run):
     config, data = settings.load(TINY), Recording(run)
     first, second, other = (
-        probe.train(config, data, 2, seed, lambda: None).model.state_dict() for seed in (1, 1, 2)
+        probe.train(config, data, 2, seed, lambda _: None).model.state_dict() for seed in (1, 1, 2)
     )
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["eye.encoder.stem.weight"], other["eye.encoder.stem.weight"])
