@@ -196,6 +196,11 @@ def read(path: str | Path, kind: type[T] = TrainConfig) -> T:
         raise UserError(f"the settings {path} do not fit this version: {error}") from error
 
 
+def option(group: str, name: str) -> dict[str, Any]:
+    """What the file says that `group=name` stands for."""
+    return _read_values(FOLDER / group / f"{name}.yaml")
+
+
 def usage(kind: type, root: str) -> str:
     """Help text: the groups with their options, and every key with default and meaning."""
     groups = [f"  {group}={'|'.join(options)}" for group, options in _groups(kind).items()]

@@ -28,12 +28,12 @@ from agents.roster import make_policy
 from agents.schema import ConfigError, hint
 from agents.worlds import has_choices, make_worlds
 
-MODELS = {
-    "aef": {"autoencoder": "partition", "core": "dct"},
-    "aef-center": {"autoencoder": "partition", "core": "center"},
-    "aef-corner": {"autoencoder": "partition", "core": "corner"},
-    "expanded": {"autoencoder": "expanded"},
-    "vae": {"autoencoder": "vae"},
+MODELS = {  # world_model=..., and what differs from that file
+    "aef": ("aef", {}),
+    "aef-center": ("aef", {"core": "center"}),
+    "aef-corner": ("aef", {"core": "corner"}),
+    "expanded": ("expanded", {}),
+    "vae": ("vae", {}),
 }
 KEY = ("task", "data", "model", "seed", "updates")  # what makes a row the same measurement
 
@@ -147,7 +147,9 @@ def main(argv: Sequence[str]) -> int:
 def examine(key: dict, config: settings.TrainConfig, data: Recording, episodes: tuple,
             pace: Pace) -> dict:
     """Trains and measures the model of one row."""
-    world = dataclasses.replace(config.world_model, training="joint", **MODELS[key["model"]])
+    file, changes = MODELS[key["model"]]
+    chosen = settings.option("world_model", file) | changes | {"training": "joint"}
+    world = dataclasses.replace(config.world_model, **chosen)
     config = dataclasses.replace(config, world_model=world)
     label, begun = f"{key['model']} seed {key['seed']}", time.monotonic()
     learner = train(config, data, key["updates"], key["seed"], lambda _: pace.tick(label))
@@ -155,7 +157,8 @@ def examine(key: dict, config: settings.TrainConfig, data: Recording, episodes: 
     scores = sight.measure(learner, *episodes, key["seed"])
     print(f"{label}: {scores['bits_per_dim']:.3f} bits/dim ({scores['likelihood']}), body "
           f"{scores['body_15']:.1f} dB 15 decisions ahead", flush=True)  # fmt: skip
-    return {"rows": len(data), "sigma_floor": world.sigma_floor, "minutes": minutes} | scores
+    return {"rows": len(data), "sigma_floor": world.sigma_floor,
+            "pixel_weight": world.pixel_weight, "minutes": minutes} | scores  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -189,6 +189,7 @@ def test_the_command_measures_every_model_once(run, tmp_path, monkeypatch, capsy
         assert row["task"] == "cartpole-swingup" and row["sigma_floor"] == "0.1"
         assert row["commit"] and row["hardware"] and row["command"].startswith("python -m agents.p")
         assert str(run) not in row["command"] and "run=tiny" in row["command"]
+    assert [row["pixel_weight"] for row in found] == ["0.004", "0.1", "0.004"]  # files' own
     assert found[0]["copy_5"] == found[1]["copy_5"]  # the same episodes for all
     before = os.stat(out).st_mtime_ns
     assert probe.main([*words, "seeds=1", "models=[aef,vae]"]) == 0  # nothing to do
