@@ -72,25 +72,30 @@ def draw_ours(axes, task: str) -> int:
 
 
 def draw_agents() -> None:
-    """The evaluations of every trained agent in one picture, a panel a task; untrained ones as
-    lines."""
+    """The evaluations of every trained agent in one picture, a panel a task: the mean of the seeds
+    and, thin, each seed; as marks what plays the model at the end."""
     rows, ends = read("results/agents_curves.csv"), read("results/agents.csv")
     tasks = sorted({row["task"] for row in rows})
     names = sorted({row["agent"] for row in rows})
     colours = {agent: f"C{i}" for i, agent in enumerate(names)}  # the same in every panel
     figure, axes = plt.subplots(1, len(tasks), figsize=(5.5 * len(tasks), 4), squeeze=False)
     for axis, task in zip(axes[0], tasks):
-        runs = defaultdict(list)
+        runs, means = defaultdict(list), defaultdict(list)
         for row in rows:
             if row["task"] == task:
-                runs[row["agent"], row["seed"]].append((int(row["frames"]) / 1e3,
-                                                        float(row["return"])))  # fmt: skip
+                point = int(row["frames"]) / 1e3, float(row["return"])
+                runs[row["agent"], row["seed"]].append(point)
+                means[row["agent"], point[0]].append(point[1])
         for (agent, _), points in runs.items():
-            axis.plot(*zip(*sorted(points)), color=colours[agent], marker="o", ms=3, label=agent)
-        for agent, style in (("mpc", "-."), ("random", ":")):
-            found = [float(r["return"]) for r in ends if (r["task"], r["agent"]) == (task, agent)]
-            for level in found:
-                axis.axhline(level, color="0.4", ls=style, lw=1, label=f"{agent} (at the end)")
+            axis.plot(*zip(*sorted(points)), color=colours[agent], lw=0.8, alpha=0.5)
+        for agent in names:
+            mean = sorted((x, sum(y) / len(y)) for (a, x), y in means.items() if a == agent)
+            axis.plot(*zip(*mean), color=colours[agent], marker="o", ms=3, lw=2.2, label=agent)
+        for agent, marker in (("mpc", "D"), ("random", "x")):
+            found = [r for r in ends if (r["task"], r["agent"]) == (task, agent)]
+            axis.scatter([int(r["frames"]) / 1e3 + 0.5 for r in found],
+                         [float(r["return"]) for r in found], 22, "0.3", marker=marker,
+                         label=f"{agent} (played at the end)")  # fmt: skip
         axis.set(xlabel="thousand frames", ylabel="return", title=task, ylim=(0, None))
         style_axis(axis)
     save(figure, "docs/images/agents.png")
