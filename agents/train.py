@@ -102,7 +102,9 @@ def main(argv: Sequence[str]) -> int:
     if not done:
         progress.say(f"stopped and saved; continue with: python -m agents.train resume={run}")
         return 130
-    progress.say(f"done; look at {run}/videos, or: python -m agents.evaluate run={run}")
+    films = run / "videos"  # of evaluations, if it was long enough for one
+    look = f"look at {films}, or: " if films.is_dir() else "evaluate it with: "
+    progress.say(f"done; {look}python -m agents.evaluate run={run}")
     return 0
 
 
