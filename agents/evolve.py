@@ -137,8 +137,8 @@ class Breeding:
         length = "horizon" if stage.place == "dream" else "decisions"
         self.kept = {name: getattr(asked, name) for name in (*KEPT, length)}
         saved = list_checkpoints(folder / "checkpoints")
-        state = load_latest(folder / "checkpoints").state if saved else {"settings": self.kept}
-        self._refuse_other(state["settings"])
+        state = load_latest(folder / "checkpoints").state if saved else {}
+        self._refuse_other(state.get("settings", self.kept))  # older stages do not say
         self.worlds = self._worlds(asked.population * asked.rollouts)
         self.judges = self._worlds(2 * asked.eval_episodes)
         self.shown = self._worlds(asked.rollouts)
