@@ -20,6 +20,9 @@ class WorldModelConfig:
     """Width of dense layers."""
     width: int = 64
     """Base channels of encoder and decoder."""
+    decoder: Literal["patches", "pyramid"] = "patches"
+    """How frames are drawn: patch by patch, which is quick, or by overlapping transposed
+    convolutions, which place thin limbs better (docs/agent.md)."""
     sigma_floor: float = 0.1
     """Least decoder standard deviation, in units of 64 grey levels."""
     pixel_weight: float = 0.004

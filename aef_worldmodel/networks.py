@@ -114,6 +114,35 @@ class PatchDecoder(nn.Module):
         return unpatch(self.out(x), 4)  # (N, C, H, W)
 
 
+class PyramidDecoder(nn.Module):
+    """Latent (N, d) -> mean image (N, C, H, W): dense to a 1/16 grid, four overlapping transposed
+    convolutions. Slower than `PatchDecoder`; draws thin limbs in postures it has not seen better
+    (docs/agent.md)."""
+
+    def __init__(self, shape: tuple[int, int, int], latent_dim: int, width: int = 64,
+                 hidden: int = 256):
+        super().__init__()
+        check_sides(shape)
+        self.grid = (4 * width, shape[1] // 16, shape[2] // 16)
+        self.dense = nn.Sequential(
+            nn.Linear(latent_dim, hidden), nn.LayerNorm(hidden), nn.SiLU(),
+            nn.Linear(hidden, 4 * width * self.grid[1] * self.grid[2]),
+        )  # fmt: skip
+        channels = (4 * width, 2 * width, width, width // 2, shape[0])
+        self.convs = nn.ModuleList(
+            nn.ConvTranspose2d(before, after, 4, 2, 1)
+            for before, after in zip(channels, channels[1:])
+        ).to(memory_format=torch.channels_last)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Latent (N, d) -> image (N, C, H, W)."""
+        x = self.dense(latent).view(-1, *self.grid)  # (N, 4w, H/16, W/16)
+        x = x.contiguous(memory_format=torch.channels_last)
+        for conv in self.convs:
+            x = conv(F.silu(x))  # twice the sides, half the channels
+        return x.contiguous()
+
+
 class GatedCell(nn.Module):
     """Layer-normalised GRU cell, one matrix product a step for its recurrent half.
 

@@ -22,7 +22,7 @@ from aef_worldmodel.config import WorldModelConfig
 from aef_worldmodel.distributions import standard_normal_log_prob
 from aef_worldmodel.dynamics import Dynamics, State
 from aef_worldmodel.eye import Autoencoder, Code
-from aef_worldmodel.networks import PatchDecoder, PatchEncoder
+from aef_worldmodel.networks import PatchDecoder, PatchEncoder, PyramidDecoder
 
 Part = Literal["joint", "eye", "dynamics"]
 
@@ -189,10 +189,11 @@ class WorldModel(Dynamics):
 
 
 def make_autoencoder(config: WorldModelConfig, shape: tuple[int, int, int]) -> Autoencoder:
-    """The eye named by `config.autoencoder`, with our patch networks."""
+    """The eye named by `config.autoencoder`, with the decoder named by `config.decoder`."""
     c = config
     encoder = PatchEncoder(shape, c.latent_dim, c.width, c.hidden_dim)
-    decoder = PatchDecoder(shape, c.latent_dim, c.width, c.hidden_dim)
+    draws = {"patches": PatchDecoder, "pyramid": PyramidDecoder}[c.decoder]
+    decoder = draws(shape, c.latent_dim, c.width, c.hidden_dim)
     if c.autoencoder == "partition":
         return PartitionAEF(encoder, decoder, shape, c.latent_dim, core=c.core,
                             sigma_floor=c.sigma_floor)
