@@ -19,9 +19,9 @@ CONFIG = WorldModelConfig(
 EYES = {
     "dct": {}, "corner": {"core": "corner"},
     "expanded": {"autoencoder": "expanded"}, "vae": {"autoencoder": "vae"},
-    "flow": {"prior_flow": "coupling"},
+    "flow": {"prior_flow": "coupling"}, "pyramid": {"decoder": "pyramid"},
 }  # fmt: skip
-DETERMINISTIC = ["dct", "corner", "expanded"]
+DETERMINISTIC = ["dct", "corner", "expanded", "pyramid"]
 
 
 def make(name="dct", **changes):
@@ -77,7 +77,7 @@ def stepwise_log_prob(model, frames, actions):
     return total
 
 
-@pytest.mark.parametrize("name", ["dct", "corner", "flow"])
+@pytest.mark.parametrize("name", ["dct", "corner", "flow", "pyramid"])
 @torch.no_grad()
 def test_video_likelihood_is_the_sum_over_steps(name):
     model, data = make(name), batch()
