@@ -32,6 +32,7 @@ MODELS = {  # world_model=..., and what differs from that file
     "aef": ("aef", {}),
     "aef-center": ("aef", {"core": "center"}),
     "aef-corner": ("aef", {"core": "corner"}),
+    "aef-pyramid": ("aef", {"decoder": "pyramid"}),
     "expanded": ("expanded", {}),
     "vae": ("vae", {}),
 }
@@ -45,7 +46,8 @@ class ProbeConfig:
     run: str | None = None
     """Folder of the run whose replay is the data and whose agent plays the held-out episodes."""
     models: tuple[str, ...] = ("aef", "vae")
-    """Which eyes: aef (DCT core), aef-center, aef-corner, expanded, vae."""
+    """Which eyes: aef (DCT core), aef-center, aef-corner, aef-pyramid (its decoder),
+    expanded, vae."""
     seeds: int = 3
     """How many times each is trained, with seeds 0, 1, ..."""
     updates: int = 2_000
