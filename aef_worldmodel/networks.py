@@ -4,6 +4,8 @@ Encoder and decoder are matrix products over patches: on processors, and under `
 for bfloat16, these measured twice as fast as convolutions of the same size (docs/speed.md).
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -131,7 +133,7 @@ class PyramidDecoder(nn.Module):
         channels = (4 * width, 2 * width, width, width // 2, shape[0])
         self.convs = nn.ModuleList(
             nn.ConvTranspose2d(before, after, 4, 2, 1)
-            for before, after in zip(channels, channels[1:])
+            for before, after in pairwise(channels)
         ).to(memory_format=torch.channels_last)
 
     def forward(self, latent: Tensor) -> Tensor:
