@@ -39,6 +39,9 @@ class WorldModelConfig:
     overshoot: int = 0
     """Decisions that dreams last which must meet the latents and rewards that came: it asks for
     speeds, which one step alone hardly does (docs/agent.md); 0 for none."""
+    inverse_weight: float = 0.0
+    """Weight of the squared error of actions that are told from the latents before and after them
+    (inverse dynamics): it asks the eye for limbs that actions move (docs/agent.md); 0 for none."""
     likelihood_scale: float = 0.01
     """Weight of one nat of the video's likelihood against one nat of reward and continuation."""
     reward_weight: float = 1.0

@@ -56,6 +56,10 @@ class Dynamics(nn.Module):
         )
         self.reward_head = TwoHotHead(features, c.hidden_dim, 2)
         self.continue_head = zero_last(mlp(features, 1, c.hidden_dim, 1))
+        self.inverse_head = (
+            zero_last(mlp(features + c.latent_dim, action_dim, c.hidden_dim, 2))
+            if c.inverse_weight else None
+        )  # fmt: skip
 
     # -- one step ------------------------------------------------------------------------
 
@@ -137,6 +141,15 @@ class Dynamics(nn.Module):
             count.append(within.sum())
         total = torch.stack(count).sum().clamp(min=1)
         return torch.stack(nats).sum() / total, torch.stack(rewards).sum() / total
+
+    def inverse(self, states: State, batch: dict[str, Tensor]) -> Tensor:
+        """Mean squared error (), summed over A, of actions told from the states (B, T, .) they were
+        taken in and the latents they led to; batch: action (B, T, A), first (B, T). The inverse
+        model of Pathak et al. 2017, section 2.2, here beside a likelihood."""
+        seen = torch.cat([states.features[:, :-1], states.latent[:, 1:]], -1)  # (B, T-1, H + 2d)
+        missed = batch["action"][:, :-1] - self.inverse_head(seen).float()
+        within = ~batch["first"][:, 1:]  # no other episode has begun
+        return (missed.square().sum(-1) * within).sum() / within.sum().clamp(min=1)
 
     def imagine(self, start: State, policy: Callable[[Tensor], tuple], horizon: int,
                 temperature: float = 1.0,

@@ -69,10 +69,11 @@ class WorldModel(Dynamics):
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """All parameters by what they make, for gradients that are clipped apart."""
         flow = [] if self.prior_flow is None else list(self.prior_flow.parameters())
+        told = [] if self.inverse_head is None else list(self.inverse_head.parameters())
         return {
             "eye": list(self.eye.parameters()),
             "dynamics": [*self.cell.parameters(), *self.prior_net.parameters(), *flow],
-            "heads": [*self.reward_head.parameters(), *self.continue_head.parameters()],
+            "heads": [*self.reward_head.parameters(), *self.continue_head.parameters(), *told],
         }
 
     def observe(self, state: State, action: Tensor, frames: Tensor, first: Tensor) -> State:
@@ -115,6 +116,9 @@ class WorldModel(Dynamics):
         ahead = self._overshoot_losses(states, batch)
         total = ended - c.likelihood_scale * (video + ahead.get("ahead", 0.0))
         total = total + c.reward_weight * (reward + ahead.get("ahead_reward", 0.0))
+        if self.inverse_head is not None:
+            terms["inverse"] = self.inverse(states, batch)
+            total = total + c.inverse_weight * terms["inverse"]
         terms |= ahead | {
             "loss": total, "prior": prior, "latent_std": latents.std(),
             "prior_std": expected.std.mean(), "reward_loss": reward, "continue_loss": ended,

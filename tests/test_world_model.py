@@ -319,6 +319,43 @@ def test_overshooting_counts_in_the_loss():
     torch.testing.assert_close(losses.total, plain.total + added)
 
 
+def inverse_told_again(model, states, data):
+    """`Dynamics.inverse`, an action at a time."""
+    missed = []
+    for b in range(SIZE):
+        for t in range(LENGTH - 1):
+            if not data["first"][b, t + 1]:
+                parts = (states.recurrent[b, t], states.latent[b, t], states.latent[b, t + 1])
+                told = model.inverse_head(torch.cat(parts))
+                missed.append((data["action"][b, t] - told).square().sum())
+    assert len(missed) == SIZE * (LENGTH - 1) - 1  # one action led nowhere
+    return torch.stack(missed).mean()
+
+
+def test_actions_are_told_from_what_they_led_to_and_that_teaches_the_eye():
+    model, data = make(inverse_weight=1.0), batch()
+    torch.nn.init.normal_(model.inverse_head[-1].weight, std=0.3)
+    states = model.follow(data["frame"], data["action"], data["first"])
+    found = model.inverse(states, data)
+    torch.testing.assert_close(found, inverse_told_again(model, states, data))
+    found.backward()
+    assert all((p.grad != 0).any() for p in model.eye.encoder.parameters())
+    assert len(model.groups()["heads"]) - len(make().groups()["heads"]) == len(
+        list(model.inverse_head.parameters())
+    )
+
+
+def test_telling_actions_counts_in_the_loss():
+    model, data = make(inverse_weight=0.2), batch()
+    torch.manual_seed(0)
+    losses = model.loss(data)
+    model.inverse_head = None
+    torch.manual_seed(0)
+    plain = model.loss(data)
+    assert losses.terms["inverse"] > 0.5  # an untaught head says 0; actions are of +-1
+    torch.testing.assert_close(losses.total, plain.total + 0.2 * losses.terms["inverse"])
+
+
 @torch.no_grad()
 def test_open_loop_dream_sees_its_context_and_no_more():
     model, data = make(), batch()
