@@ -44,11 +44,14 @@ class Learner:
         discrete: actions are choices among A.
     """
 
+    world_model = WorldModel  # what it makes, of settings, frame_shape and A
+
     def __init__(self, config: TrainConfig, frame_shape: tuple[int, int, int], action_dim: int,
                  discrete: bool = False):
         self.config = config
         self.device = torch.device(config.hardware.device)
-        self.online = WorldModel(config.world_model, frame_shape, action_dim).to(self.device)
+        self.online = self.world_model(config.world_model, frame_shape, action_dim)
+        self.online.to(self.device)
         self.model = copy.deepcopy(self.online).requires_grad_(False)
         features = config.world_model.recurrent_dim + config.world_model.latent_dim
         agent = ImaginationAgent(config.agent, features, action_dim, discrete)

@@ -12,7 +12,7 @@ from torch import Tensor
 from aef_worldmodel.persistence import Checkpoint, load_latest, save_checkpoint
 from aef_worldmodel.replay import Replay
 from agents.config import TrainConfig
-from agents.evaluation import report_dream, run_episodes
+from agents.evaluation import Episodes, report_dream, run_episodes
 from agents.learner import NonFinite
 from agents.logbook import Logbook
 from agents.policy import choose
@@ -37,18 +37,16 @@ class Trainer:
     def __init__(self, config: TrainConfig, run: Path):
         self.config, self.run = config, run
         torch.manual_seed(config.seed)
-        self.env = make_training_worlds(
-            config.env, config.hardware.num_envs, config.hardware, config.seed
-        )
+        self.env = self.make_worlds(config.hardware.num_envs, config.seed, training=True)
         self.eval_env = None  # made at the first evaluation
         count, device = self.env.num_envs, torch.device(config.hardware.device)
         shape = self.env.single_observation_space.shape
         actions = self.env.single_action_space.shape[0]
         self.discrete = has_choices(self.env)
-        self.learner = make_learner(config, shape, actions, self.discrete)
+        self.learner = self.make_learner(shape, actions)
         self.policy = make_policy(config.agent, self.learner, True, self.discrete)
-        self.replay = self._make_replay(shape, actions)
         self.frame, _ = self.env.reset()
+        self.replay = self._make_replay(shape, actions)
         self.state = self.learner.model.initial(count)
         self.action = torch.zeros(count, actions, device=device)
         self.reward = torch.zeros(count, device=device)
@@ -59,10 +57,21 @@ class Trainer:
         self.unspent = 0.0  # frames that have not earned an update yet
         self.stopping = False  # set it to end after the current step, with a checkpoint
 
+    # -- what it is made of --------------------------------------------------------------
+
+    def make_worlds(self, count: int, seed: int, training: bool):
+        """Worlds to learn in, or to be judged in."""
+        make = make_training_worlds if training else make_worlds
+        return make(self.config.env, count, self.config.hardware, seed)
+
+    def make_learner(self, shape: tuple[int, ...], actions: int):
+        """What learns from frames of that shape and so many actions."""
+        return make_learner(self.config, shape, actions, self.discrete)
+
     def _fields(self, shape: tuple[int, ...], actions: int) -> dict:
         """What a row of the replay holds."""
         return {
-            "frame": (shape, torch.uint8),
+            "frame": (shape, self.frame.dtype),
             "action": ((actions,), torch.float32),
             "reward": ((), torch.float32),
             "first": ((), torch.bool),
@@ -171,19 +180,23 @@ class Trainer:
         random numbers as they were."""
         with torch.random.fork_rng():
             if self.eval_env is None:
-                self.eval_env = make_worlds(
-                    self.config.env, self.config.eval_episodes, self.config.hardware, EVAL_SEED
-                )
+                count = self.config.eval_episodes
+                self.eval_env = self.make_worlds(count, EVAL_SEED, training=False)
             seed = EVAL_SEED + self.evaluations * self.config.eval_episodes
             policy = make_policy(self.config.agent, self.learner, False, self.discrete)
             episodes = run_episodes(self.learner, policy, self.eval_env, seed)
-            report = report_dream(self.learner, episodes)
+            scores = self.show(episodes, book)
         self.evaluations += 1
         mean, std = episodes.returns.mean().item(), episodes.returns.std().item()
+        book.write(self.counters() | {"eval/return": mean, "eval/std": std} | scores)
+        return mean
+
+    def show(self, episodes: Episodes, book: Logbook) -> dict[str, float]:
+        """Films and pictures of what the model saw and dreamt of; returns its scores."""
+        report = report_dream(self.learner, episodes)
         book.film("dream", report.film, self.frames)
         book.picture("dream", report.strip, self.frames)
-        book.write(self.counters() | {"eval/return": mean, "eval/std": std} | report.scores)
-        return mean
+        return report.scores
 
     def counters(self) -> dict[str, int]:
         """frames, decisions, updates."""
