@@ -19,10 +19,11 @@ from agents.scripted import Floor, RandomConfig, ScriptedConfig
 
 
 def make_learner(
-    config: TrainConfig, shape: tuple[int, int, int], action_dim: int, discrete: bool = False
+    config: TrainConfig, shape: tuple[int, ...], action_dim: int, discrete: bool = False,
+    kind: type[Learner] = Learner,
 ) -> Learner:
     """What a run learns with: world model of frames (C, H, W), and an agent of A actions, or of
-    one choice among A if `discrete`.
+    one choice among A if `discrete`; `kind` is the learner of agents with an actor and a critic.
 
     Raises UserError if the agent cannot choose.
     """
@@ -30,7 +31,7 @@ def make_learner(
     if isinstance(agent, PlannerConfig) and needs_actor_critic(agent):
         agent = agent.imagination
     if isinstance(agent, ImaginationConfig):
-        return Learner(dataclasses.replace(config, agent=agent), shape, action_dim, discrete)
+        return kind(dataclasses.replace(config, agent=agent), shape, action_dim, discrete)
     beside = _make_agent(config, action_dim, discrete)
     return ModelLearner(config, shape, action_dim, beside)
 

@@ -34,10 +34,14 @@ def make_worlds(env: EnvConfig, count: int, hardware: HardwareConfig, seed: int 
 
 def make_training_worlds(env: EnvConfig, count: int, hardware: HardwareConfig, seed: int = 0):
     """`make_worlds`, begun anew at random if `env.restart_every` says so."""
-    made = make_worlds(env, count, hardware, seed)
+    return restarting(make_worlds(env, count, hardware, seed), env)
+
+
+def restarting(worlds, env: EnvConfig):
+    """The worlds, begun anew as often as `env.restart_every` says."""
     if env.restart_every is None:
-        return made
-    return Restarts(made, env.action_repeat / env.restart_every)
+        return worlds
+    return Restarts(worlds, env.action_repeat / env.restart_every)
 
 
 def state_of(worlds) -> dict | None:

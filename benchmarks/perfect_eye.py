@@ -7,7 +7,8 @@ but a frame is the simulator's state vector, or the part of it that a single pic
 (positions: no velocities), and the latent is that vector, standardised by the first rows. What
 returns an agent of pictures lacks beside this one, its eye has not told it.
 
-One row an evaluation goes to the CSV. Nothing else is kept: a run that was stopped begins anew.
+One row an evaluation goes to the CSV; a run whose rows are there is not made again. Nothing else is
+kept: one that was stopped must begin anew.
 """
 
 import argparse
@@ -34,16 +35,18 @@ from agents.planner import PlannerConfig
 from agents.progress import Progress
 from agents.provenance import commit, machine
 from agents.results import Results
+from agents.roster import make_learner
 from agents.schema import ConfigError
 from agents.trainer import Trainer
-from agents.worlds import Restarts, Wrapped
+from agents.worlds import Wrapped, restarting
 
 KEY = ("task", "sees", "settings", "seed", "frames")
 LEAST, FARTHEST = 0.1, 10.0  # of deviations a number is divided by; and where a latent ends
 
 
 class PerfectEye(nn.Module):
-    """z = (x - mean) / std, of state vectors (N, P): exact, with nothing left to explain."""
+    """z = (x - mean) / std, of state vectors (N, P): exact, with nothing left to explain, but for
+    numbers beyond `FARTHEST`, which end there."""
 
     likelihood = "exact"
 
@@ -117,25 +120,25 @@ class Told(Wrapped):
 
 
 class StateTrainer(Trainer):
-    """A run whose frames are state vectors; `sees` says of what."""
+    """A run whose frames are state vectors; `sees` says of what, as in `Told`."""
 
-    sees = "state"
+    def __init__(self, config: settings.TrainConfig, run: Path, sees: str):
+        self.sees = sees
+        super().__init__(config, run)
 
-    def make_worlds(self, count: int, seed: int, training: bool) -> Told:
+    def make_worlds(self, count: int, seed: int, training: bool):
         """Ours, with obs="proprio"."""
         env, hardware = self.config.env, self.config.hardware
         made = envs.make(env.task, count, device=hardware.device, seed=seed, obs="proprio",
                          action_repeat=env.action_repeat)  # fmt: skip
-        told, every = Told(made, self.sees), env.restart_every
-        return Restarts(told, env.action_repeat / every) if training and every else told
+        told = Told(made, self.sees)
+        return restarting(told, env) if training else told
 
     def make_learner(self, shape: tuple[int, ...], actions: int) -> StateLearner:
         """Takes the length of the vector as that of the latent."""
-        c = self.config
-        agent = c.agent.imagination if isinstance(c.agent, PlannerConfig) else c.agent
-        world_model = dataclasses.replace(c.world_model, latent_dim=shape[0])
-        config = dataclasses.replace(c, agent=agent, world_model=world_model)
-        return StateLearner(config, shape, actions)
+        world_model = dataclasses.replace(self.config.world_model, latent_dim=shape[0])
+        config = dataclasses.replace(self.config, world_model=world_model)
+        return make_learner(config, shape, actions, kind=StateLearner)
 
     def show(self, episodes: Episodes, book: Logbook) -> dict[str, float]:
         """There is nothing to look at."""
@@ -187,11 +190,13 @@ def main(argv: list[str]) -> int:
     def evaluated(row: dict[str, float]) -> None:
         kept = {"frames": row["frames"], "updates": row["updates"], "minutes": row["minutes"],
                 "return": row["eval/return"], "std": row["eval/std"]}  # fmt: skip
-        if results.find(about | kept) is None:
-            results.add(about | kept | source)
+        results.add(about | kept | source)
 
+    if any(all(row[name] == str(about[name]) for name in about) for row in results.rows):
+        print(f"{asked.out} has these rows already: give another --out to make them again")
+        return 0
     with tempfile.TemporaryDirectory() as folder:
-        trainer = type("", (StateTrainer,), {"sees": asked.sees})(config, Path(folder))
+        trainer = StateTrainer(config, Path(folder), asked.sees)
         progress = Progress(f"{config.env.task}, {asked.sees} told", config.frames)
         progress.say(describe(config.hardware))
         with Returns(Path(folder), progress, evaluated) as book:

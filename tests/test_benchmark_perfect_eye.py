@@ -47,7 +47,7 @@ def test_the_world_model_reads_it():
 
 
 @pytest.mark.slow
-def test_a_run_becomes_rows(tmp_path):
+def test_a_run_becomes_rows(tmp_path, capsys):
     words = [w for w in SMALL if not w.startswith("world_model.latent_dim")]
     words += ["env.restart_every=40", "eval_every=200"]
     asked = [*words, "--sees", "positions", "--out", str(tmp_path / "rows.csv")]
@@ -57,6 +57,9 @@ def test_a_run_becomes_rows(tmp_path):
     told = [(row["frames"], row["sees"]) for row in rows]
     assert told == [("200", "positions"), ("400", "positions")]
     assert all(0 <= float(row["return"]) <= 1000 for row in rows)
+    before = (tmp_path / "rows.csv").read_text()
+    assert perfect_eye.main(asked) == 0 and "already" in capsys.readouterr().out
+    assert (tmp_path / "rows.csv").read_text() == before
 
 
 def test_what_cannot_be_told_is_refused(tmp_path):
