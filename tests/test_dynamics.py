@@ -1,5 +1,4 @@
-"""What the model does without a frame: filtering, dreaming, and the losses of what lies ahead."""
-
+"""Filtering, dreaming, and the losses of what lies ahead, all told twice."""
 
 import pytest
 import torch
