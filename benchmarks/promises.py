@@ -17,6 +17,7 @@ again.
 
 import argparse
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -40,18 +41,22 @@ MEASURES = (*SPANS, "return", "value", "critic_end")
 
 
 @torch.no_grad()
-def play(learner: Learner, env) -> tuple[State, Tensor]:
+def play(learner: Learner, env, seed: int = SEED,
+         note: Callable[[int, Tensor], None] = lambda decision, action: None,
+         ) -> tuple[State, Tensor]:
     """One episode of the exploring actor in every world: the states (T, N, .) in which it decided,
-    and the reward (T, N) that each decision brought."""
-    frame, _ = env.reset(seed=SEED)
+    and the reward (T, N) that each decision brought. `note` hears of every decision, its number
+    and action (N, A), before it is carried out."""
+    frame, _ = env.reset(seed=seed)
     state = learner.model.initial(env.num_envs)
     action = torch.zeros(env.num_envs, learner.model.action_dim)
     first = torch.ones(env.num_envs, dtype=torch.bool)
     states, rewards = [], []
-    for _ in range(env.episode_decisions):
+    for decision in range(env.episode_decisions):
         with learner.autocast():
             state = learner.model.observe(state, action, frame, first)
             action = learner.agent.actor.sample(state.features)[0].float()
+        note(decision, action)
         frame, reward, *_ = env.step(action)
         states.append(state)
         rewards.append(reward)

@@ -1,0 +1,61 @@
+"""Whether dreams tell better decisions from worse."""
+
+import pytest
+import torch
+
+import envs
+from benchmarks.choices import CHOICES, LENGTH, choices, measure, tried
+
+
+def sums(starts: int = 400) -> torch.Tensor:
+    return torch.randn(starts, CHOICES, generator=torch.Generator().manual_seed(0))
+
+
+def test_dreams_that_know_gain_everything_and_those_that_guess_nothing():
+    real = sums() + torch.arange(400)[:, None]
+    known = measure(real, real)
+    for name in ("r2", "correlation", "slope", "gain"):
+        assert known[name] == pytest.approx(1, abs=1e-5)
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(1))
+    guessed = measure(real, (real - real.mean(1, keepdim=True))[order] + real.mean(1, keepdim=True))
+    assert abs(guessed["correlation"]) < 0.05 and abs(guessed["gain"]) < 0.1
+    assert guessed["r2"] > 0.99  # what starts differ by hides that nothing is known of choices
+
+
+def test_dreams_that_boast_have_a_slope_below_one():
+    real = sums()
+    noise = torch.randn(real.shape, generator=torch.Generator().manual_seed(2))
+    found = measure(real, 2 * real)
+    assert found["slope"] == pytest.approx(0.5, abs=1e-5)
+    assert found["correlation"] == pytest.approx(1, abs=1e-5)
+    found = measure(real, real + noise)
+    assert found["slope"] == pytest.approx(0.5, abs=0.05)
+    assert found["correlation"] == pytest.approx(0.5**0.5, abs=0.03)
+
+
+def test_standard_errors_are_those_of_repeated_measurements():
+    generator = torch.Generator().manual_seed(3)
+    many = []
+    for _ in range(60):
+        real = torch.randn(100, CHOICES, generator=generator)
+        many.append(measure(real, real + 2 * torch.randn(real.shape, generator=generator)))
+    for name in ("correlation", "gain"):
+        seen = torch.tensor([found[name] for found in many]).std()
+        told = torch.tensor([found[f"{name}_se"] for found in many]).mean()
+        assert told == pytest.approx(seen.item(), rel=0.4)
+
+
+def test_worlds_are_put_back_before_every_choice():
+    env = envs.make("walker-walk", 2, seed=0, obs="proprio")
+    env.reset()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        env.step(torch.rand(2, 6, generator=generator) * 2 - 1)
+    snapshot = env.state()
+    taken = torch.rand(LENGTH, 2, 6, generator=generator) * 2 - 1
+    came = torch.stack([env.step(action)[1] for action in taken])
+    others = choices(taken, generator)
+    assert others.shape == (CHOICES, LENGTH, 2, 6) and others.abs().max() <= 1
+    assert not torch.equal(tried(env, snapshot, others[0]), came)
+    assert torch.equal(tried(env, snapshot, taken), came)
+    env.close()
