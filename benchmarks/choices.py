@@ -25,14 +25,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+import envs
 from aef_worldmodel.dynamics import State
+from aef_worldmodel.errors import UserError
 from aef_worldmodel.persistence import load_latest
 from agents import entry
 from agents.hardware import HardwareConfig, resolve
 from agents.learner import Learner
 from agents.provenance import commit, machine
 from agents.results import Results, table
-from agents.worlds import make_worlds
+from agents.worlds import make_worlds, state_of
 from benchmarks.gradients import load_dreamer
 from benchmarks.promises import play
 
@@ -119,7 +121,13 @@ def main(argv: list[str]) -> int:
 
 
 def compare(learner: Learner, env, told: dict[str, float]) -> dict[str, list[tuple]]:
-    """For every named temperature, real and dreamt sums (M, CHOICES) of the first SUMS rewards."""
+    """For every named temperature, real and dreamt sums (M, CHOICES) of the first SUMS rewards.
+
+    Raises UserError for worlds whose state is not known.
+    """
+    if state_of(env) is None:
+        raise UserError("these worlds cannot be put back to try other decisions: name a run of one "
+                        f"of {', '.join(envs.tasks())}, without env.backend")  # fmt: skip
     snapshots, actions = {}, []
 
     def note(decision: int, action: Tensor) -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import envs
-from benchmarks.choices import CHOICES, LENGTH, choices, measure, tried
+from aef_worldmodel.errors import UserError
+from benchmarks.choices import CHOICES, LENGTH, choices, compare, measure, tried
 
 
 def sums(starts: int = 400) -> torch.Tensor:
@@ -58,4 +59,11 @@ def test_worlds_are_put_back_before_every_choice():
     assert others.shape == (CHOICES, LENGTH, 2, 6) and others.abs().max() <= 1
     assert not torch.equal(tried(env, snapshot, others[0]), came)
     assert torch.equal(tried(env, snapshot, taken), came)
+    env.close()
+
+
+def test_worlds_that_cannot_be_put_back_are_refused():
+    env = envs.make("gym:Pendulum-v1", 1)
+    with pytest.raises(UserError, match="cannot be put back"):
+        compare(None, env, {})
     env.close()
