@@ -28,15 +28,12 @@ from torch import Tensor
 import envs
 from aef_worldmodel.dynamics import State
 from aef_worldmodel.errors import UserError
-from aef_worldmodel.persistence import load_latest
 from agents import entry
-from agents.hardware import HardwareConfig, resolve
 from agents.learner import Learner
 from agents.provenance import commit, machine
 from agents.results import Results, table
 from agents.worlds import make_worlds, state_of
-from benchmarks.gradients import load_dreamer
-from benchmarks.promises import play
+from benchmarks.promises import dreamer_of, play
 
 KEY = ("task", "run", "frames", "what")
 LENGTH, STRIDE, CHOICES, NOISE, SEED = 8, 25, 12, 0.5, 4_000_000
@@ -96,11 +93,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--episodes", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path("results/choices.csv"))
     asked = parser.parse_args(argv)
-    hardware = resolve(HardwareConfig(device="cpu", threads=1))
-    torch.set_num_threads(1)
-    torch.manual_seed(SEED)
-    learner, config = load_dreamer(asked.run, hardware)
-    frames = load_latest(asked.run / "checkpoints").step
+    learner, config, frames = dreamer_of(asked.run, SEED)
+    hardware = config.hardware
     results = Results(asked.out, KEY)
     told = {f"temperature {t:g}": t for t in asked.temperatures}
     key = {what: dict(zip(KEY, (config.env.task, asked.run.name, frames, what))) for what in told}
@@ -136,13 +130,15 @@ def compare(learner: Learner, env, told: dict[str, float]) -> dict[str, list[tup
         actions.append(action)
 
     states, _ = play(learner, env, SEED, note)
+    undrawn = envs.make(learner.config.env.task, env.num_envs, obs="proprio",
+                        action_repeat=env.action_repeat)  # fmt: skip
     generator = torch.Generator().manual_seed(SEED)
     real, dreams = [], {what: [] for what in told}
     for decision, snapshot in snapshots.items():
         taken = torch.stack(actions[decision : decision + LENGTH])  # (LENGTH, N, A)
         start = State(*(part[decision] for part in states))  # (N, .)
         for choice in choices(taken, generator):
-            real.append(tried(env, snapshot, choice))
+            real.append(tried(undrawn, snapshot, choice))
             for what, temperature in told.items():
                 dreams[what].append(dreamt(learner, start, choice, temperature))
     summed = lambda rewards, n: (  # noqa: E731

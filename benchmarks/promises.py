@@ -26,6 +26,7 @@ from torch import Tensor
 from aef_worldmodel.dynamics import State
 from aef_worldmodel.persistence import load_latest
 from agents import entry
+from agents.config import TrainConfig
 from agents.hardware import HardwareConfig, resolve
 from agents.learner import Learner
 from agents.provenance import commit, machine
@@ -94,6 +95,16 @@ def windows(rows: Tensor, length: int) -> Tensor:
     return torch.cat([rows[t : t + length] for t in starts], 1)
 
 
+def dreamer_of(run: Path, seed: int) -> tuple[Learner, TrainConfig, int]:
+    """Learner and settings of a run, on one thread of the CPU, and the frames it has seen; `seed`
+    is what the actor's noise begins with."""
+    hardware = resolve(HardwareConfig(device="cpu", threads=1))
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    learner, config = load_dreamer(run, hardware)
+    return learner, config, load_latest(run / "checkpoints").step
+
+
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
@@ -101,11 +112,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--episodes", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path("results/promises.csv"))
     asked = parser.parse_args(argv)
-    hardware = resolve(HardwareConfig(device="cpu", threads=1))
-    torch.set_num_threads(1)
-    torch.manual_seed(SEED)
-    learner, config = load_dreamer(asked.run, hardware)
-    frames = load_latest(asked.run / "checkpoints").step
+    learner, config, frames = dreamer_of(asked.run, SEED)
+    hardware = config.hardware
     results = Results(asked.out, KEY)
     source = {"episodes": asked.episodes, "seed": SEED, "commit": commit(),
               "hardware": machine(hardware), "command":
