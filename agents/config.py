@@ -100,6 +100,9 @@ class TrainConfig:
     data: str | None = None
     """Folder of recorded episodes (agents.collect) to learn from, without acting. `frames` then
     says for how many updates: as many as a run that acts makes in so many frames."""
+    eye: str | None = None
+    """Folder of a run, of this task or another one, with whose eye this run begins and goes on
+    learning; null for an eye that has seen nothing (docs/agent.md)."""
     prefill: int = 4_000
     """Frames with random actions before learning, over all worlds; never fewer than `length`
     decisions in each of them."""

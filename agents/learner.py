@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from aef_worldmodel.dynamics import State
 from aef_worldmodel.errors import UserError
-from aef_worldmodel.persistence import load_weights
+from aef_worldmodel.persistence import Checkpoint, load_weights
 from aef_worldmodel.world_model import Part, WorldModel
 from agents.config import TrainConfig
 from agents.imagination import ImaginationAgent
@@ -103,6 +103,16 @@ class Learner:
         """Takes the mean of `frames` (N, C, H, W) uint8 as the centre of preprocessing."""
         for model in (self.online, self.model):
             model.eye.set_mean(frames)
+
+    def take_eye(self, found: Checkpoint) -> None:
+        """Begins with the eye of another run's averaged world model, its centre included.
+
+        Raises UserError, naming the checkpoint, for an eye of another architecture.
+        """
+        state = found.state.get("learner", {}).get("model", {})
+        eye = {name[4:]: part for name, part in state.items() if name.startswith("eye.")}
+        for model in (self.online, self.model):
+            load_weights(model.eye, eye, found.path)
 
     @torch.no_grad()
     def _average(self, rate: float) -> None:

@@ -44,6 +44,8 @@ class Trainer:
         actions = self.env.single_action_space.shape[0]
         self.discrete = has_choices(self.env)
         self.learner = self.make_learner(shape, actions)
+        if config.eye and not config.resume:
+            self.learner.take_eye(load_latest(Path(config.eye) / "checkpoints"))
         self.policy = make_policy(config.agent, self.learner, True, self.discrete)
         self.frame, _ = self.env.reset()
         self.replay = self._make_replay(shape, actions)
@@ -170,8 +172,10 @@ class Trainer:
         return terms
 
     def centre(self) -> None:
-        """Takes the mean of the first frames as the centre of preprocessing."""
-        self.learner.centre(self.replay.sample(512, 1)["frame"][:, 0])
+        """Takes the mean of the first frames as the centre of preprocessing; another run's eye
+        has a centre of its own."""
+        if not self.config.eye:
+            self.learner.centre(self.replay.sample(512, 1)["frame"][:, 0])
 
     # -- evaluating ----------------------------------------------------------------------
 

@@ -167,8 +167,8 @@ def refuse(config: settings.TrainConfig) -> None:
     if config.env.task not in envs.tasks() or config.env.backend:
         raise ConfigError(f"env.task={config.env.task} has no state vector here: give one of "
                           f"{', '.join(envs.tasks())}, without env.backend")  # fmt: skip
-    if config.run or config.resume or config.data:
-        raise ConfigError("run, resume and data mean nothing here: no run is kept")
+    if config.run or config.resume or config.data or config.eye:
+        raise ConfigError("run, resume, data and eye mean nothing here: no run is kept, none read")
 
 
 def main(argv: list[str]) -> int:

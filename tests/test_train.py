@@ -1,6 +1,7 @@
 """The commands a newcomer types, run for real on a configuration of seconds."""
 
 import csv
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -191,6 +192,28 @@ def test_checkpoint_of_another_architecture_is_refused(tmp_path):
     path = list_checkpoints(tmp_path / "checkpoints")[-1]
     with pytest.raises(UserError, match="another architecture"):
         other.learner.load_state_dict(load_checkpoint(path).state["learner"], path)
+
+
+def test_a_run_begins_with_the_eye_of_another(tmp_path):
+    seen = make(tmp_path / "seen", "env=cheetah-run")
+    seen.train(book(seen))
+    run = make(tmp_path / "run", f"eye={tmp_path / 'seen'}")
+    theirs = seen.learner.model.eye.state_dict()
+    for model in (run.learner.model, run.learner.online):
+        assert all(torch.equal(part, theirs[name]) for name, part in model.eye.state_dict().items())
+    run.train(book(run))
+    learnt = run.learner.model.eye.state_dict()
+    assert torch.equal(learnt["mean"], theirs["mean"])
+    assert not torch.equal(learnt["raw_sigma"], theirs["raw_sigma"])
+    (tmp_path / "seen").rename(tmp_path / "gone")  # a resumed run needs it no more
+    resumed = dataclasses.replace(run.config, resume=str(run.run))
+    again = Trainer(resumed, run.run)
+    again.restore()
+    assert torch.equal(weights(again), weights(run))
+    with pytest.raises(UserError, match="another architecture"):
+        make(tmp_path / "other", f"eye={tmp_path / 'gone'}", "world_model.latent_dim=9")
+    with pytest.raises(UserError, match="holds no checkpoint: name a run"):
+        make(tmp_path / "none", "eye=nowhere")
 
 
 def test_two_processes_cannot_train_one_run(tmp_path):
