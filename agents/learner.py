@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from aef_worldmodel.dynamics import State
 from aef_worldmodel.errors import UserError
-from aef_worldmodel.persistence import Checkpoint, load_weights
+from aef_worldmodel.persistence import list_checkpoints, load_latest, load_weights
 from aef_worldmodel.world_model import Part, WorldModel
 from agents.config import TrainConfig
 from agents.imagination import ImaginationAgent
@@ -104,11 +104,14 @@ class Learner:
         for model in (self.online, self.model):
             model.eye.set_mean(frames)
 
-    def take_eye(self, found: Checkpoint) -> None:
+    def take_eye(self, run: Path) -> None:
         """Begins with the eye of another run's averaged world model, its centre included.
 
-        Raises UserError, naming the checkpoint, for an eye of another architecture.
+        Raises UserError for a run without a usable checkpoint, or an eye of another architecture.
         """
+        if not list_checkpoints(run / "checkpoints"):
+            raise UserError(f"eye={run} is no run that has saved a checkpoint: name one that has")
+        found = load_latest(run / "checkpoints")
         state = found.state.get("learner", {}).get("model", {})
         eye = {name[4:]: part for name, part in state.items() if name.startswith("eye.")}
         for model in (self.online, self.model):

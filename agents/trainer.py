@@ -45,7 +45,7 @@ class Trainer:
         self.discrete = has_choices(self.env)
         self.learner = self.make_learner(shape, actions)
         if config.eye and not config.resume:
-            self.learner.take_eye(load_latest(Path(config.eye) / "checkpoints"))
+            self.learner.take_eye(Path(config.eye))
         self.policy = make_policy(config.agent, self.learner, True, self.discrete)
         self.frame, _ = self.env.reset()
         self.replay = self._make_replay(shape, actions)

@@ -212,7 +212,7 @@ def test_a_run_begins_with_the_eye_of_another(tmp_path):
     assert torch.equal(weights(again), weights(run))
     with pytest.raises(UserError, match="another architecture"):
         make(tmp_path / "other", f"eye={tmp_path / 'gone'}", "world_model.latent_dim=9")
-    with pytest.raises(UserError, match="holds no checkpoint: name a run"):
+    with pytest.raises(UserError, match="eye=nowhere is no run"):
         make(tmp_path / "none", "eye=nowhere")
 
 
