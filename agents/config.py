@@ -312,6 +312,9 @@ def _resumed(words: list[tuple[str, str]], kind: type) -> dict[str, Any]:
     for key, value in words:
         if key in groups:
             raise ConfigError(f"{key}={value} cannot change when a run is resumed; only keys can")
+        if key == "eye":
+            raise ConfigError(f"eye={value} comes too late for a run that has its own: begin a new "
+                              f"run with it, or leave it out")  # fmt: skip
         _put(values, key, _override(key, value, leaves(kind), groups))
     return values
 

@@ -206,6 +206,8 @@ def test_a_run_is_resumed_with_its_own_settings(tmp_path):
     assert again.resume == str(tmp_path)
     with pytest.raises(ConfigError, match="env=cheetah-run cannot change when a run is resumed"):
         load([f"resume={tmp_path}", "env=cheetah-run"])
+    with pytest.raises(ConfigError, match="eye=elsewhere comes too late"):
+        load([f"resume={tmp_path}", "eye=elsewhere"])
 
 
 @pytest.mark.parametrize(
