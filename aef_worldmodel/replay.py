@@ -241,13 +241,19 @@ class Replay:
         marks = torch.minimum(self.written[worlds], count + self.rows)
         self.written[worlds] = torch.maximum(marks, count + 1)
 
-    def sample(self, batch: int, length: int, generator: torch.Generator | None = None) -> Batch:
-        """Draw sequences uniformly over all places where one can start.
+    def sample(self, batch: int, length: int, generator: torch.Generator | None = None,
+               recency: float = 1.0) -> Batch:
+        """Draw sequences from all places where one can start.
+
+        Worlds are drawn by how many places they have; of a world's s places, newest first, the one
+        at `s u^recency` is taken, u uniform. So half of the draws begin in the newest
+        `2^-recency` of the rows: all alike with 1, in the newest eighth with 3.
 
         Args:
             batch: number of sequences B, drawn with replacement.
             length: rows of a sequence T.
             generator: a CPU generator; torch's default if None.
+            recency: at least 1.
 
         Returns:
             name -> (B, T, ...) for every field, and "index" (B, T) int64 for `write`.
@@ -263,6 +269,9 @@ class Replay:
             )
         draw = torch.randint(int(ends[-1]), (batch,), generator=generator)  # (B,)
         world = torch.searchsorted(ends, draw, right=True)
+        if recency != 1:
+            u = torch.rand(batch, generator=generator, dtype=torch.float64)
+            draw = (ends - 1)[world] - (starts[world] * u**recency).long()
         row = draw - (ends - starts)[world] + (self.count - self.size)[world]
         row = row[:, None] + torch.arange(length)  # (B, T)
         index = self._index(row, world[:, None]).to(self.device)

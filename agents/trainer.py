@@ -163,7 +163,8 @@ class Trainer:
 
     def learn(self, act: bool = True) -> dict[str, Tensor]:
         """One update; returns its terms."""
-        batch = self.replay.sample(self.config.batch, self.config.length)
+        c = self.config
+        batch = self.replay.sample(c.batch, c.length, recency=c.recency)
         index = batch.pop("index")
         batch = {name: value.to(self.learner.device) for name, value in batch.items()}
         recurrent, terms = self.learner.update(batch, act)

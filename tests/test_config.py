@@ -181,6 +181,8 @@ def test_every_task_works_with_or_without_a_file():
         ("agent.horizn=3", "unknown key 'agent.horizn': did you mean agent.horizon?"),
         ("frames=many", "frames=many is wrong: expected a whole number"),
         ("frames=0", "frames=0 must be at least 1"),
+        ("recency=0.5", "recency=0.5 must be at least 1, where rows are alike"),
+        ("recency=2 data=films", "recency=2.0 with data=films: recorded episodes are neither old"),
         ("actor_rate=-1", "actor_rate=-1.0 must be above 0"),
         ("frames", "expected key=value, got 'frames'"),
         ("frames=[1,", "cannot read the settings frames=[1,"),
@@ -192,7 +194,7 @@ def test_every_task_works_with_or_without_a_file():
 )
 def test_mistakes_on_the_command_line(word, sentence):
     with pytest.raises(ConfigError) as caught:
-        load([word])
+        load(word.split())
     assert str(caught.value).startswith(sentence) and "\n" not in str(caught.value)
 
 

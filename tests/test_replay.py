@@ -8,6 +8,7 @@ import sys
 import time
 from collections import namedtuple
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
@@ -111,6 +112,21 @@ def test_starts_are_uniform_over_unequal_worlds(tmp_path):
     values, counts = starts.unique(return_counts=True)
     assert values.tolist() == [0, 1000, 1001, 1002, 1003, 1004, 1005]
     assert chisquare(counts.numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("recency", [2.0, 3.0])
+def test_recent_starts_are_drawn_oftener(tmp_path, recency):
+    """Place k of s, newest first, has the share ((k + 1) / s)^(1 / p) - (k / s)^(1 / p)."""
+    replay = make(tmp_path, worlds=2, window=12, slack=3)
+    fill(replay, 0, 31)
+    length, draws, places = 5, 16000, 8
+    generator = torch.Generator().manual_seed(1)
+    starts = replay.sample(draws, length, generator, recency)["reward"][:, 0]
+    values, counts = starts.unique(return_counts=True)
+    assert values.tolist() == [19 + k for k in range(8)] + [1019 + k for k in range(8)]
+    edges = np.linspace(1, 0, places + 1) ** (1 / recency)
+    share = -np.diff(edges) / 2
+    assert chisquare(counts.numpy(), draws * np.tile(share, 2)).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("storage", STORAGES)
