@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -40,18 +42,25 @@ def run_folder(config: TrainConfig) -> Path:
     return run
 
 
-def lock(run: Path) -> FileLock:
-    """Keeps a second process from writing into the same run, until this one ends.
+@contextmanager
+def hold(run: Path) -> Iterator[None]:
+    """Keeps a second process from writing into the same run; a refused start leaves no folder.
 
     Raises UserError if another process holds it.
     """
+    new = not run.exists()
     run.mkdir(parents=True, exist_ok=True)
     held = FileLock(run / "lock")
     try:
         held.acquire(timeout=0)
     except Timeout as error:
         raise UserError(f"{run} is being trained by another process: end that one first") from error
-    return held
+    try:
+        yield
+    finally:
+        held.release()
+        if new and not (run / "config.yaml").exists():
+            shutil.rmtree(run)
 
 
 def write_provenance(run: Path, argv: Sequence[str], config: TrainConfig) -> None:
@@ -82,8 +91,13 @@ def main(argv: Sequence[str]) -> int:
     """Trains as the settings say; 130 when interrupted."""
     config = load(argv)
     run = run_folder(config)
+    with hold(run):
+        return train(config, run, argv)
+
+
+def train(config: TrainConfig, run: Path, argv: Sequence[str]) -> int:
+    """Trains in a folder of its own; 130 when interrupted."""
     torch.set_num_threads(max(1, config.hardware.threads // 2))  # the learner runs two sides
-    held = lock(run)
     trainer = (OfflineTrainer if config.data else Trainer)(config, run)
     if trainer.learner.pool is None:
         torch.set_num_threads(config.hardware.threads)  # it runs one
@@ -97,7 +111,7 @@ def main(argv: Sequence[str]) -> int:
         progress.say(sentence)
     stop_on_signals(trainer, progress)
     resumed = trainer.frames if config.resume else None
-    with held, Logbook(run, progress, resumed) as book:
+    with Logbook(run, progress, resumed) as book:
         done = trainer.train(book)
     if not done:
         progress.say(f"stopped and saved; continue with: python -m agents.train resume={run}")

@@ -17,7 +17,7 @@ from agents import config as settings
 from agents.learner import NonFinite
 from agents.logbook import Logbook
 from agents.progress import Progress
-from agents.train import lock
+from agents.train import hold, main
 from agents.trainer import Trainer
 
 SMALL = [
@@ -217,11 +217,22 @@ def test_a_run_begins_with_the_eye_of_another(tmp_path):
 
 
 def test_two_processes_cannot_train_one_run(tmp_path):
-    held = lock(tmp_path)
-    with pytest.raises(UserError, match="another process"):
-        lock(tmp_path)
-    held.release()
-    lock(tmp_path).release()
+    with hold(tmp_path), pytest.raises(UserError, match="another process"), hold(tmp_path):
+        pass
+    with hold(tmp_path):
+        pass
+
+
+def test_a_refused_start_leaves_no_folder(tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match="eye=nowhere is no run"):
+        main([*SMALL, f"run={run}", "eye=nowhere"])
+    assert not run.exists()
+    run.mkdir()
+    (run / "mine.txt").touch()
+    with pytest.raises(UserError, match="eye=nowhere is no run"):
+        main([*SMALL, f"run={run}", "eye=nowhere"])
+    assert (run / "mine.txt").exists()
 
 
 @pytest.mark.parametrize("model", ["vae", "expanded"])
