@@ -22,12 +22,14 @@ class WorldModelConfig:
     """Base channels of encoder and decoder."""
     decoder: Literal["patches", "pyramid"] = "patches"
     """How frames are drawn: patch by patch, which is quick, or by overlapping transposed
-    convolutions, which place thin limbs better (docs/agent.md)."""
+    convolutions, which place thin limbs better
+    (docs/tried/walker-walk.md)."""
     sigma_floor: float = 0.1
     """Least decoder standard deviation, in units of 64 grey levels."""
     pixel_weight: float = 0.004
     """Weight of one nat of pixels against one nat of volume and prior; 1 is maximum likelihood,
-    where latents follow single pixels rather than what can be foreseen (docs/agent.md)."""
+    where latents follow single pixels rather than what can be foreseen
+    (docs/tried/cartpole-swingup.md)."""
     prior_flow: Literal["coupling"] | None = None
     """A conditional flow on the latent's prior, for shapes that a Gaussian has not; null for none.
     Only a coupling flow is quick in both directions, that of learning and that of dreaming."""
@@ -35,13 +37,14 @@ class WorldModelConfig:
     """Least standard deviation of the latent's prior."""
     anchor: float = 0.1
     """lambda of the geometric mixture (1 - lambda) log p(z|h) + lambda log N(z; 0, I) that pins
-    the latent's scale (DESIGN 7)."""
+    the latent's scale (docs/mathematics.md)."""
     overshoot: int = 0
     """Decisions that dreams last which must meet the latents and rewards that came: it asks for
-    speeds, which one step alone hardly does (docs/agent.md); 0 for none."""
+    speeds, which one step alone hardly does (docs/tried/cartpole-swingup.md); 0 for none."""
     inverse_weight: float = 0.0
     """Weight of the squared error of actions that are told from the latents before and after them
-    (inverse dynamics): it asks the eye for limbs that actions move (docs/agent.md); 0 for none."""
+    (inverse dynamics): it asks the eye for limbs that actions move (docs/tried/walker-walk.md);
+    0 for none."""
     likelihood_scale: float = 0.01
     """Weight of one nat of the video's likelihood against one nat of reward and continuation."""
     reward_weight: float = 1.0

@@ -1,10 +1,10 @@
 """The part of the world model that dreams: recurrent cell, prior over latents, heads.
 
     h_t = cell(h_(t-1), [z_(t-1), a_(t-1)])
-    z_t ~ N(z_(t-1) + change(h_t, z_(t-1)), std(h_t, z_(t-1)))          DESIGN section 2
+    z_t ~ N(z_(t-1) + change(h_t, z_(t-1)), std(h_t, z_(t-1)))
 
 The prior starts as "nothing changes": a cell of finite width need not learn to copy a latent
-(docs/agent.md has what that is worth).
+(docs/tried/cartpole-swingup.md has what that is worth).
 
 Shapes: B batch, T time, N any batch, d latent, H recurrent, A action.
 """

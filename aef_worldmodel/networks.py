@@ -119,7 +119,7 @@ class PatchDecoder(nn.Module):
 class PyramidDecoder(nn.Module):
     """Latent (N, d) -> mean image (N, C, H, W): dense to a 1/16 grid, four overlapping transposed
     convolutions. Slower than `PatchDecoder`; draws thin limbs in postures it has not seen better
-    (docs/agent.md)."""
+    (docs/tried/walker-walk.md)."""
 
     def __init__(self, shape: tuple[int, int, int], latent_dim: int, width: int = 64,
                  hidden: int = 256):

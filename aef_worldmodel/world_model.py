@@ -3,7 +3,7 @@
     h_t = cell(h_(t-1), [z_(t-1), a_(t-1)])
     log p(x_1..T | a_1..T) = sum_t [ log p(z_t | h_t, z_(t-1)) + volume_t + pixels_t ]
 
-(DESIGN section 2)
+(docs/mathematics.md, "The recurrent AEF")
 
 A row t of a sequence holds frame x_t, the reward that arrived with it, and the action a_t taken
 on seeing it. `State(h, z)` is what heads, agents and dynamics read. Shapes: B batch, T time,

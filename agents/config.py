@@ -102,7 +102,7 @@ class TrainConfig:
     says for how many updates: as many as a run that acts makes in so many frames."""
     eye: str | None = None
     """Folder of a run, of this task or another one, with whose eye this run begins and goes on
-    learning; null for an eye that has seen nothing (docs/agent.md)."""
+    learning; null for an eye that has seen nothing (docs/tried/walker-walk.md)."""
     prefill: int = 4_000
     """Frames with random actions before learning, over all worlds; never fewer than `length`
     decisions in each of them."""
@@ -127,7 +127,7 @@ class TrainConfig:
     """Rows the replay samples from, over all worlds."""
     recency: float = 1.0
     """How much oftener new rows are drawn than old ones: half of a batch begins in the newest
-    2^-recency of them; 1 draws all alike (docs/agent.md). Without `data` alone."""
+    2^-recency of them; 1 draws all alike (docs/tried/walker-walk.md). Without `data` alone."""
     eval_every: int = 10_000
     """Frames between evaluations."""
     eval_episodes: int = 10

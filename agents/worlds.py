@@ -72,7 +72,8 @@ class Wrapped:
 class Restarts(Wrapped):
     """Worlds that now and then begin anew before their episode is over, each at random times of
     its own: what such an episode would have brought is not known, as where it is cut short by the
-    clock. A policy that is caught far from where it is judged comes back (docs/agent.md).
+    clock. A policy that is caught far from where it is judged comes back
+    (docs/tried/cartpole-swingup.md).
 
     Args:
         worlds: what begins anew, under "same_step".
