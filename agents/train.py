@@ -1,6 +1,7 @@
 """`python -m agents.train env=cheetah-run`: learns a task from pixels in imagination."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -63,15 +64,28 @@ def hold(run: Path) -> Iterator[None]:
             shutil.rmtree(run)
 
 
-def write_provenance(run: Path, argv: Sequence[str], config: TrainConfig) -> None:
-    """Notes what it takes to make the run again: command, commit, machine."""
-    words = [word for word in argv if not word.startswith("run=")]
-    facts = {
-        "command": " ".join(["python -m agents.train", *words]),
-        "commit": commit(),
-        "hardware": machine(config.hardware),
-    }
-    (run / "provenance.json").write_text(json.dumps(facts, indent=1) + "\n")
+def write_provenance(
+    run: Path, argv: Sequence[str], config: TrainConfig, frames: int | None
+) -> None:
+    """Notes what it takes to make the run again: command, commit, machine; and with what words it
+    was continued after how many `frames`, if it was."""
+    path = run / "provenance.json"
+    words = [word for word in argv if not word.startswith(("run=", "resume="))]
+    if frames is None or not path.exists():
+        facts = {
+            "command": " ".join(["python -m agents.train", *words]),
+            "commit": commit(),
+            "hardware": machine(config.hardware),
+        }
+    else:
+        facts = json.loads(path.read_text())
+        if words:
+            facts["command"] += f"; from {frames:,} frames on {' '.join(words)}"
+        if commit() not in facts["commit"].split(", "):
+            facts["commit"] += f", {commit()}"
+    temporary = run / "provenance.json.tmp"
+    temporary.write_text(json.dumps(facts, indent=1) + "\n")
+    os.replace(temporary, path)
 
 
 def stop_on_signals(trainer: Trainer, progress: Progress) -> None:
@@ -103,14 +117,13 @@ def train(config: TrainConfig, run: Path, argv: Sequence[str]) -> int:
         torch.set_num_threads(config.hardware.threads)  # it runs one
     found = trainer.restore() if config.resume else None
     save(run / "config.yaml", config)
-    if not found:
-        write_provenance(run, argv, config)
+    resumed = trainer.frames if config.resume else None
+    write_provenance(run, argv, config, resumed)
     minutes = found.state["counters"]["minutes"] if found else 0.0
     progress = Progress(f"{config.env.task} in {run}", config.frames, elapsed=60 * minutes)
     for sentence in (*(found.skipped if found else ()), describe(config.hardware)):
         progress.say(sentence)
     stop_on_signals(trainer, progress)
-    resumed = trainer.frames if config.resume else None
     with Logbook(run, progress, resumed) as book:
         done = trainer.train(book)
     if not done:

@@ -16,9 +16,10 @@ import matplotlib.pyplot as plt
 LABELS = {"dreamerv3": "DreamerV3", "drqv2": "DrQ-v2", "tdmpc2-pixels": "TD-MPC2 (pixels)"}
 COLOURS = {"dreamerv3": "#7a7a7a", "drqv2": "#3b7dd8", "tdmpc2-pixels": "#4fa36b"}
 OURS = {
-    "partition": ("AEF world model (ours)", "#e8731a"),
-    "vae": ("VAE, same networks", "#8a4fbf"),
-    "expanded": ("expanded AEF", "#b08900"),
+    ("imagination", "partition"): ("AEF world model (ours)", "#e8731a"),
+    ("mpc", "partition"): ("AEF world model, planning (ours)", "#b3261e"),
+    ("imagination", "vae"): ("VAE, same networks", "#8a4fbf"),
+    ("imagination", "expanded"): ("expanded AEF", "#b08900"),
 }
 
 
@@ -45,12 +46,11 @@ def draw_published(axes, task: str, limit: int) -> None:
 def draw_ours(axes, task: str) -> int:
     """Our runs of a task: thin lines for seeds, a thick one for their mean. Returns frames."""
     rows = [r for r in read("results/returns.csv") if r["task"] == task]
-    rows = [r for r in rows if r.get("agent", "imagination") == "imagination"]
     runs = defaultdict(list)
     for r in rows:
-        runs[r["world_model"], r["seed"], r["commit"]].append(r)
+        runs[r["agent"], r["world_model"], r["seed"], r["commit"]].append(r)
     for kind, (label, colour) in OURS.items():
-        seeds = [run for (model, *_), run in runs.items() if model == kind]
+        seeds = [run for (agent, model, *_), run in runs.items() if (agent, model) == kind]
         means, minutes = defaultdict(list), defaultdict(list)
         for run in seeds:
             x = [int(r["frames"]) / 1e3 for r in run]

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
@@ -259,6 +260,9 @@ def test_a_minute_from_nothing_to_an_evaluated_agent(tmp_path):
     assert list((run / "pictures").glob("dream-*.png"))
     longer = command("agents.train", f"resume={run}", "frames=2800")
     assert longer.returncode == 0, longer.stderr
+    facts = json.loads((run / "provenance.json").read_text())
+    assert facts["command"].startswith("python -m agents.train env=cartpole-swingup")
+    assert facts["command"].endswith(" frames on frames=2800")
     played = command("agents.evaluate", f"run={run}", "episodes=2", "hardware=cpu")
     assert played.returncode == 0, played.stderr
     assert "return" in played.stdout
