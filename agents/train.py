@@ -67,22 +67,20 @@ def hold(run: Path) -> Iterator[None]:
 def write_provenance(
     run: Path, argv: Sequence[str], config: TrainConfig, frames: int | None
 ) -> None:
-    """Notes what it takes to make the run again: command, commit, machine; and with what words it
-    was continued after how many `frames`, if it was."""
+    """Notes what it takes to make the run again: command, commit, machine; and what of it was
+    another after the run was continued at so many `frames`, if it was."""
     path = run / "provenance.json"
-    words = [word for word in argv if not word.startswith(("run=", "resume="))]
+    words = " ".join(word for word in argv if not word.startswith(("run=", "resume=")))
+    now = {"commit": commit(), "hardware": machine(config.hardware)}
     if frames is None or not path.exists():
-        facts = {
-            "command": " ".join(["python -m agents.train", *words]),
-            "commit": commit(),
-            "hardware": machine(config.hardware),
-        }
+        facts = {"command": f"python -m agents.train {words}", **now}
     else:
         facts = json.loads(path.read_text())
         if words:
-            facts["command"] += f"; from {frames:,} frames on {' '.join(words)}"
-        if commit() not in facts["commit"].split(", "):
-            facts["commit"] += f", {commit()}"
+            facts["command"] += f"; from {frames:,} frames on {words}"
+        for name, value in now.items():
+            if value not in facts[name].split("; "):
+                facts[name] += f"; {value}"
     temporary = run / "provenance.json.tmp"
     temporary.write_text(json.dumps(facts, indent=1) + "\n")
     os.replace(temporary, path)
