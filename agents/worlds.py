@@ -20,7 +20,7 @@ def make_worlds(env: EnvConfig, count: int, hardware: HardwareConfig, seed: int 
     Raises UserError if there is no such environment, or it cannot be used.
     """
     foreign = env.backend is not None or env.task.startswith("gym:")
-    drawn = {"crop": env.crop} if foreign else {"samples": env.samples}
+    drawn = {"crop": env.crop} if foreign else {"rays": env.rays}
     try:
         made = envs.make(
             env.task, count, env.backend, device=hardware.device, seed=seed, **drawn,

@@ -35,15 +35,15 @@ def make_engine(
 
 
 def make_renderer(
-    engine: Engine, size: tuple[int, int], camera: int, threads: int, samples: int,
+    engine: Engine, size: tuple[int, int], camera: int, threads: int, rays: int,
     geoms: bool = False,
 ):
     """What draws the engine's worlds; `threads` matter to the C engine only.
 
     Args:
-        samples: rays a pixel along each axis, averaged.
+        rays: how many a pixel; it is their mean.
         geoms: keep which geom each pixel's first ray met, too.
     """
     if isinstance(engine, CpuEngine):
-        return CpuRenderer(engine, size, camera, threads, samples, geoms)
-    return WarpRenderer(engine, size, camera, samples, geoms)
+        return CpuRenderer(engine, size, camera, threads, rays, geoms)
+    return WarpRenderer(engine, size, camera, rays, geoms)

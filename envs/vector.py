@@ -57,8 +57,8 @@ class BatchedEnv(VectorEnv):
             for trying it: a hundred times slower.
         seed: where the worlds' random numbers begin.
         image_size: side of the square picture, or (H, W), in pixels.
-        samples: rays a pixel along each axis, averaged. 2, which is four rays, smooths edges as
-            dm_control's OpenGL does; 1 is up to four times as fast and leaves them jagged.
+        rays: how many rays a pixel is the mean of. 4 smooth edges as dm_control's OpenGL does, 2
+            are twice as fast and nearly as smooth; 1 leaves edges jagged.
         action_repeat: control steps a decision lasts; it must divide the task's frames.
         camera: the model's camera, by name or index; None for the task's own.
         obs: "pixels", "proprio" (no picture is drawn) or "both", a dictionary.
@@ -85,7 +85,7 @@ class BatchedEnv(VectorEnv):
         engine: str | None = None,
         seed: int = 0,
         image_size: int | tuple[int, int] = 64,
-        samples: int = 2,
+        rays: int = 4,
         action_repeat: int = 2,
         camera: int | str | None = None,
         obs: str = "pixels",
@@ -111,7 +111,7 @@ class BatchedEnv(VectorEnv):
         self.camera = camera_index(self.model, task.camera if camera is None else camera)
         self.substeps = task.substeps(self.model)
         self.sim = make_engine(engine, self.model, self.num_envs, self.device, task)
-        self._samples = positive("samples", samples)
+        self._rays = positive("rays", rays)
         one_of("obs", obs, KINDS)
         size, stack = image_shape("image_size", image_size), positive("frame_stack", frame_stack)
         self._looks = None if randomization is None else Looks(randomization, self.sim)
@@ -134,7 +134,7 @@ class BatchedEnv(VectorEnv):
 
     def _renderer(self, size: tuple[int, int]):
         looks = self._looks
-        how = (self.sim, size, self.camera, self.threads, self._samples)
+        how = (self.sim, size, self.camera, self.threads, self._rays)
         if looks is None:
             return make_renderer(*how)
         renderer = make_renderer(*how, looks.needs_geoms)

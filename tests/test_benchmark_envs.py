@@ -26,9 +26,9 @@ def check(row):
 def test_rows_of_the_c_engine(monkeypatch, tmp_path):
     words = ("pendulum-swingup", "--seconds", "0.1", "--worlds", "1", "4x2")
     found = rows(monkeypatch, tmp_path, *words)
-    sizes = [(r["engine"], r["worlds"], r["threads"], r["samples"]) for r in found]
+    sizes = [(r["engine"], r["worlds"], r["threads"], r["rays"]) for r in found]
     small, large = ("c", "1", "1"), ("c", "4", "2")
-    assert sizes == [(*size, n) for n in "12" for size in (small, large)]
+    assert sizes == [(*size, n) for n in "124" for size in (small, large)]
     for row in found:
         check(row)
 
@@ -36,7 +36,7 @@ def test_rows_of_the_c_engine(monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_rows_of_the_warp_engine(monkeypatch, tmp_path):
     words = ("pendulum-swingup", "--seconds", "0.1", "--engine", "warp", "--worlds", "2")
-    words += ("--samples", "2")
+    words += ("--rays", "2")
     (row,) = rows(monkeypatch, tmp_path, *words)
     assert (row["engine"], row["worlds"]) == ("warp", "2")
     check(row)
@@ -50,6 +50,6 @@ def test_sizes_kept_before_a_failure(monkeypatch, tmp_path):
 
     monkeypatch.setattr(benchmark, "ours", full)
     with pytest.raises(MemoryError):
-        rows(monkeypatch, tmp_path, "--worlds", "4", "8", "16", "--samples", "1")
+        rows(monkeypatch, tmp_path, "--worlds", "4", "8", "16", "--rays", "1")
     kept = list(csv.DictReader((tmp_path / "rows.csv").open()))
     assert [row["worlds"] for row in kept] == ["4", "8"]

@@ -7,6 +7,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 import envs
+from envs.renderer import rooks
 
 SIZE = 16  # pixels: small pictures for quick tests
 
@@ -203,15 +204,30 @@ def test_any_camera_and_any_shape_of_picture():
     assert (usual.float() - back.float()).abs().mean() > 10
 
 
-@pytest.mark.parametrize("samples", [2, 3])
-def test_a_pixel_is_the_mean_of_its_rays(samples):
-    smooth = make(samples=samples).reset(seed=0)[0]
-    rays = make(samples=1, image_size=samples * SIZE).reset(seed=0)[0].float()
-    shape = (3, 3, SIZE, samples, SIZE, samples)
-    assert (smooth - rays.view(shape).mean((3, 5))).abs().max() <= 1  # rounded down
-    assert torch.equal(smooth, make(samples=samples).reset(seed=0)[0])
-    jagged = make(samples=1).reset(seed=0)[0]
+@pytest.mark.parametrize("rays", [2, 3, 4])
+def test_a_pixel_is_the_mean_of_its_rays(rays):
+    smooth = make(rays=rays).reset(seed=0)[0]
+    fine = make(rays=1, image_size=rays * SIZE).reset(seed=0)[0].float()
+    fine = fine.view(3, 3, SIZE, rays, SIZE, rays)
+    mean = torch.stack([fine[:, :, :, row, :, column] for row, column in rooks(rays)]).mean(0)
+    assert (smooth - mean).abs().max() <= 0.5
+    assert torch.equal(smooth, make(rays=rays).reset(seed=0)[0])
+    jagged = make(rays=1).reset(seed=0)[0]
     assert (smooth.float() - jagged).abs().max() > 20
+
+
+def test_rays_do_not_attack_each_other():
+    for rays in range(1, 20):
+        rows, columns = zip(*rooks(rays), strict=True)
+        assert sorted(rows) == sorted(columns) == list(range(rays))
+    assert set(rooks(4)) == {(0, 1), (1, 3), (2, 0), (3, 2)}  # the rotated grid
+
+
+def test_rays_near_a_picture_of_many():
+    """Four are nearer to what 36 show than two, two than one."""
+    many = make(rays=36).reset(seed=0)[0].float()
+    far = [(make(rays=n).reset(seed=0)[0] - many).square().mean().item() for n in (1, 2, 4)]
+    assert far[0] > 1.5 * far[1] > 1.5**2 * far[2] > 0
 
 
 def test_render_at_any_size():
@@ -260,7 +276,7 @@ def test_bad_actions(env, action, sentence):
         ({"render_mode": "human"}, "render_mode='human' is not known"),
         ({"device": "tpu"}, "device='tpu' is not known"),
         ({"image_size": 0}, "image_size=0 is not a count"),
-        ({"samples": 0}, "samples=0 is not a count"),
+        ({"rays": 0}, "rays=0 is not a count"),
         ({"obs": "depth"}, "obs='depth' is not known: give 'pixels' or"),
         ({"frame_stack": 0}, "frame_stack=0 is not a count"),
         ({"array": "jax"}, "array='jax' is not known"),

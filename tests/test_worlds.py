@@ -10,7 +10,7 @@ from agents.config import ConfigError, EnvConfig
 from agents.hardware import HardwareConfig
 from agents.worlds import Restarts, has_choices, make_training_worlds, make_worlds, state_of
 
-SMALL = {"image_size": 16, "action_repeat": 100, "samples": 1, "threads": 1}  # ten decisions
+SMALL = {"image_size": 16, "action_repeat": 100, "rays": 1, "threads": 1}  # ten decisions
 
 
 def test_a_restart_ends_its_world_and_no_other():
@@ -39,7 +39,7 @@ def test_a_restart_ends_its_world_and_no_other():
 
 
 def test_restarts_come_as_often_as_asked():
-    env = EnvConfig("cartpole-swingup", image_size=4, samples=1, action_repeat=4, restart_every=40)
+    env = EnvConfig("cartpole-swingup", image_size=4, rays=1, action_repeat=4, restart_every=40)
     worlds = make_training_worlds(env, 50, HardwareConfig(device="cpu", threads=1), seed=0)
     worlds.reset()
     torch.manual_seed(1)
