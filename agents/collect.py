@@ -33,6 +33,7 @@ from agents.provenance import command, commit
 from agents.roster import make_policy
 from agents.schema import ConfigError, to_dict
 from agents.scripted import Floor, RandomConfig, ScriptedConfig
+from agents.words import agent_name
 from agents.worlds import has_choices, make_worlds
 
 PACKAGES = ("aef-worldmodel", "torch", "mujoco", "mujoco-warp", "dm-control", "gymnasium")
@@ -117,7 +118,7 @@ def describe_data(asked: CollectConfig, env: EnvConfig, argv: Sequence[str]) -> 
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "absent"
-    player = settings.agent_name(type(asked.agent)) if asked.agent else "random"
+    player = agent_name(type(asked.agent)) if asked.agent else "random"
     return {
         "env": to_dict(env),
         "policy": f"agent of {Path(asked.run).name}" if asked.run and not asked.agent else player,

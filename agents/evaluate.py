@@ -21,6 +21,7 @@ from agents.provenance import command, commit, machine
 from agents.results import Results
 from agents.roster import load_weights_of, make_learner, make_policy
 from agents.schema import ConfigError, to_dict
+from agents.words import agent_name
 from agents.worlds import has_choices, make_worlds
 
 
@@ -80,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
     episodes = run_episodes(learner, policy, env, asked.seed)
     seconds = time.monotonic() - begin
     report = report_dream(learner, episodes)
-    own = f"evaluation-{settings.agent_name(type(asked.agent))}" if asked.agent else "evaluation"
+    own = f"evaluation-{agent_name(type(asked.agent))}" if asked.agent else "evaluation"
     out = Path(asked.out or Path(asked.run) / own)
     write_mp4(out / "dream.mp4", report.film)
     write_png(out / "dream.png", report.strip)
@@ -114,7 +115,7 @@ def add_row(
     changed = {k: v for k, v in to_dict(agent).items() if v != to_dict(type(agent)()).get(k)}
     key = {
         "task": config.env.task, "run": run.name, "frames": load_latest(run / "checkpoints").step,
-        "agent": settings.agent_name(type(agent)),
+        "agent": agent_name(type(agent)),
         "settings": " ".join(f"{k}={v}" for k, v in changed.items()),
         "episodes": asked.episodes, "seed": asked.seed,
     }  # fmt: skip

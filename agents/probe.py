@@ -26,6 +26,7 @@ from agents.recording import Recording
 from agents.results import Results, table
 from agents.roster import make_policy
 from agents.schema import ConfigError, hint
+from agents.words import option
 from agents.worlds import has_choices, make_worlds
 
 MODELS = {  # world_model=..., and what differs from that file
@@ -150,7 +151,7 @@ def examine(key: dict, config: settings.TrainConfig, data: Recording, episodes: 
             pace: Pace) -> dict:
     """Trains and measures the model of one row."""
     file, changes = MODELS[key["model"]]
-    chosen = settings.option("world_model", file) | changes | {"training": "joint"}
+    chosen = option("world_model", file) | changes | {"training": "joint"}
     world = dataclasses.replace(config.world_model, **chosen)
     config = dataclasses.replace(config, world_model=world)
     label, begun = f"{key['model']} seed {key['seed']}", time.monotonic()

@@ -7,7 +7,7 @@ import torch
 from aef_worldmodel.errors import UserError
 from aef_worldmodel.persistence import Checkpoint, load_weights
 from agents.agent import Agent
-from agents.config import AgentConfig, TrainConfig, agent_name
+from agents.config import AgentConfig, TrainConfig
 from agents.evolution import CmaAgent, EvolutionConfig
 from agents.imagination import ImaginationAgent, ImaginationConfig
 from agents.learner import Learner
@@ -16,6 +16,7 @@ from agents.planner import Planner, PlannerConfig
 from agents.policy import ActorPolicy, Policy
 from agents.sb3 import PpoAgent, PpoConfig, SacAgent, SacConfig
 from agents.scripted import Floor, RandomConfig, ScriptedConfig
+from agents.words import agent_name
 
 
 def make_learner(

@@ -15,13 +15,14 @@ from filelock import FileLock, Timeout
 from aef_worldmodel.errors import UserError
 from aef_worldmodel.persistence import list_checkpoints
 from agents import entry
-from agents.config import TrainConfig, agent_name, load, save
+from agents.config import TrainConfig, load, save
 from agents.hardware import describe
 from agents.logbook import Logbook
 from agents.offline import OfflineTrainer
 from agents.progress import Progress
 from agents.provenance import commit, machine
 from agents.trainer import Trainer
+from agents.words import agent_name, recipe
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -121,6 +122,8 @@ def train(config: TrainConfig, run: Path, argv: Sequence[str]) -> int:
     progress = Progress(f"{config.env.task} in {run}", config.frames, elapsed=60 * minutes)
     for sentence in (*(found.skipped if found else ()), describe(config.hardware)):
         progress.say(sentence)
+    if resumed is None and (path := recipe(config.env.task, agent_name(type(config.agent)))):
+        progress.say(f"{path.stem} has a recipe, settings that hold unless words say so: {path}")
     stop_on_signals(trainer, progress)
     with Logbook(run, progress, resumed) as book:
         done = trainer.train(book)

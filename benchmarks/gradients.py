@@ -26,7 +26,6 @@ from aef_worldmodel.errors import UserError
 from aef_worldmodel.persistence import load_latest
 from agents import config as settings
 from agents import entry
-from agents.config import agent_name
 from agents.evaluate import load_learner
 from agents.hardware import HardwareConfig, resolve
 from agents.imagination import ImaginationAgent
@@ -34,6 +33,7 @@ from agents.learner import WARM_ROWS, Learner
 from agents.provenance import commit, machine
 from agents.recording import Recording
 from agents.results import Results, table
+from agents.words import agent_name
 
 KEY = ("task", "run", "frames", "settings")
 MEASURES = ("agreement", "direction", "length", "longest")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from agents import config as settings
+from agents.words import agent_name
 
 OUT = Path("results/returns.csv")
 COLUMNS = (
@@ -24,7 +25,7 @@ def rows_of(run: Path) -> list[dict]:
         return []
     c = settings.read(run / "config.yaml")
     fixed = {
-        "task": c.env.task, "agent": settings.agent_name(type(c.agent)),
+        "task": c.env.task, "agent": agent_name(type(c.agent)),
         "world_model": c.world_model.autoencoder, "seed": c.seed,
         "episodes": c.eval_episodes, **json.loads((run / "provenance.json").read_text()),
     }  # fmt: skip

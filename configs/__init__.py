@@ -1,1 +1,1 @@
-"""Settings files: one small YAML per choice, read by agents.config."""
+"""Settings files: one small YAML per choice, read by agents.words."""

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_type_hints
 
@@ -10,15 +10,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 import configs
 import envs
 from aef_worldmodel.errors import UserError
 from agents import config, hardware
-from agents.config import FOLDER, TrainConfig, load, read, save
+from agents.config import TrainConfig, load, read, save
 from agents.hardware import HardwareConfig, choose_profile, native_bfloat16, resolve
 from agents.planner import PlannerConfig
 from agents.schema import ConfigError, build, field_docs, leaves, members, to_dict
+from agents.words import FOLDER, recipe, usage
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def groups():
     return [
         f"{path.parent.name}={path.stem}"
         for path in sorted(FOLDER.glob("*/*.yaml"))
-        if path.stem != "gpu"
+        if path.stem != "gpu" and path.parent.name != "recipe"
     ]
 
 
@@ -237,6 +239,29 @@ def test_a_command_takes_only_its_own_groups():
     assert (loaded.run, loaded.episodes, loaded.hardware.profile) == ("there", 3, "cpu")
     with pytest.raises(ConfigError, match="unknown key 'env'"):
         load(["env=cheetah-run"], EvaluateConfig, "evaluate")
+
+
+@pytest.mark.parametrize("path", (FOLDER / "recipe").glob("*.yaml"), ids=lambda path: path.stem)
+def test_a_recipe_holds_for_its_task_and_agent_unless_words_say_otherwise(path):
+    task, _, agent = path.stem.rpartition("-")
+    said = OmegaConf.to_container(OmegaConf.load(path))
+    assert path.read_text().startswith("# @package _global_")
+    loaded = load([f"env={task}", f"agent={agent}"])
+    assert recipe(task, agent) == path and _holds(asdict(loaded), said)
+    assert load([f"env={task}", f"agent={agent}", "batch=7", "recency=1.5"]).recency == 1.5
+    assert recipe(task, "random") is recipe("reacher-hard", agent) is None
+    for words in ([f"env={task}", "agent=random"], ["env=reacher-hard", f"agent={agent}"]):
+        other = load(words)
+        assert not _holds(asdict(other), said)
+    assert path.stem in usage(TrainConfig, "train")
+
+
+def _holds(values, said):
+    """Whether nested values are as a recipe says."""
+    return all(
+        _holds(values.get(key), value) if isinstance(value, dict) else values.get(key) == value
+        for key, value in said.items()
+    )
 
 
 def test_profiles(monkeypatch):
