@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import mujoco
+import numpy as np
 import torch
 import warp as wp
 from torch import Tensor
@@ -80,11 +81,10 @@ def ray_tracer(
     context = _context(model, num_worlds, (rays * height, width), camera, geoms)
     if rays > 1:
         fine = _context(model, 1, (rays * height, rays * width), camera, False)
-        rows, columns = (torch.tensor(places) for places in zip(*rooks(rays), strict=True))
         for name in ("ray", "ray_offset"):
-            every = wp.to_torch(getattr(fine, name)).view(height, rays, width, rays, 3)
-            chosen = every[:, rows, :, columns]  # (rays, H, W, 3)
-            wp.to_torch(getattr(context, name)).copy_(chosen.reshape(-1, 3))
+            every = getattr(fine, name).numpy().reshape(height, rays, width, rays, 3)
+            chosen = np.stack([every[:, row, :, column] for row, column in rooks(rays)])
+            getattr(context, name).assign(chosen.reshape(-1, 3))  # from (rays, H, W, 3)
     return context
 
 
