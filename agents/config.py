@@ -109,9 +109,10 @@ class TrainConfig:
     most 1, where it is the model of the moment."""
     replay_rows: int = 500_000
     """Rows the replay samples from, over all worlds."""
-    recency: float = 1.0
+    recency: float | None = None
     """How much oftener new rows are drawn than old ones: half of a batch begins in the newest
-    2^-recency of them; 1 draws all alike (docs/tried/walker-walk.md). Without `data` alone."""
+    2^-recency of them; 1 draws all alike. null for 3 (docs/agent.md#new-rows-oftener), or for 1
+    with `data`, whose episodes are neither old nor new."""
     eval_every: int = 10_000
     """Frames between evaluations."""
     eval_episodes: int = 10
@@ -127,9 +128,10 @@ class TrainConfig:
                 raise ConfigError(f"{name}={value} must be at least {least.get(name, 1)}")
             if isinstance(value, float) and value <= 0:
                 raise ConfigError(f"{name}={value} must be above 0")
-        if self.recency < 1:
-            raise ConfigError(f"recency={self.recency} must be at least 1, where rows are alike")
-        if self.recency > 1 and self.data is not None:
+        recency = 1.0 if self.recency is None else self.recency
+        if recency < 1:
+            raise ConfigError(f"recency={recency} must be at least 1, where rows are alike")
+        if recency > 1 and self.data is not None:
             raise ConfigError(
                 f"recency={self.recency} with data={self.data}: recorded episodes are neither old "
                 "nor new; leave recency out"

@@ -27,6 +27,7 @@ class OfflineTrainer(Trainer):
     """
 
     counted = (*COUNTERS, "ingested")
+    usual_recency = 1.0
 
     def __init__(self, config: TrainConfig, run: Path):
         found, asked = read_info(config.data)["env"], to_dict(config.env)

@@ -33,6 +33,7 @@ class Trainer:
     """
 
     counted = COUNTERS
+    usual_recency = 3.0  # where the settings leave it open
 
     def __init__(self, config: TrainConfig, run: Path):
         self.config, self.run = config, run
@@ -164,7 +165,7 @@ class Trainer:
     def learn(self, act: bool = True) -> dict[str, Tensor]:
         """One update; returns its terms."""
         c = self.config
-        batch = self.replay.sample(c.batch, c.length, recency=c.recency)
+        batch = self.replay.sample(c.batch, c.length, recency=c.recency or self.usual_recency)
         index = batch.pop("index")
         batch = {name: value.to(self.learner.device) for name, value in batch.items()}
         recurrent, terms = self.learner.update(batch, act)

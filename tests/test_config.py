@@ -241,7 +241,10 @@ def test_a_command_takes_only_its_own_groups():
         load(["env=cheetah-run"], EvaluateConfig, "evaluate")
 
 
-@pytest.mark.parametrize("path", (FOLDER / "recipe").glob("*.yaml"), ids=lambda path: path.stem)
+RECIPES = sorted((FOLDER / "recipe").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_holds_for_its_task_and_agent_unless_words_say_otherwise(path):
     task, _, agent = path.stem.rpartition("-")
     said = OmegaConf.to_container(OmegaConf.load(path))

@@ -123,6 +123,7 @@ def test_learning_from_data_alone_resumes_exactly(tmp_path):
     def weights(trainer):
         return torch.cat([p.detach().flatten() for p in trainer.learner.model.parameters()])
 
+    assert OfflineTrainer.usual_recency == 1 and config.recency is None  # no row is newer
     whole = OfflineTrainer(config, tmp_path / "a")
     before = weights(whole).clone()
     assert whole.train(book(whole))

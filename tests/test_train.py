@@ -135,6 +135,22 @@ def test_learning_waits_for_a_sequence_in_every_world(tmp_path):
     assert trainer.updates == trainer.config.pretrain + (38 - rows) // 20  # none earned before
 
 
+@pytest.mark.parametrize(("words", "recency"), [((), 3.0), (("recency=1",), 1.0)])
+def test_new_rows_are_drawn_oftener_unless_told(tmp_path, monkeypatch, words, recency):
+    trainer, asked = make(tmp_path, *words), []
+
+    def sample(batch, length, recency):
+        asked.append(recency)
+        raise InterruptedError
+
+    while not trainer.learning:
+        trainer.act()
+    monkeypatch.setattr(trainer.replay, "sample", sample)
+    with pytest.raises(InterruptedError):
+        trainer.learn()
+    assert asked == [recency]
+
+
 def test_everyone_reads_an_averaged_world_model(tmp_path):
     """It copies the online one while that learns alone, then follows it by average_rate."""
     trainer = make(tmp_path, "average_rate=0.25")
