@@ -22,7 +22,7 @@ from agents.offline import OfflineTrainer
 from agents.progress import Progress
 from agents.provenance import commit, machine
 from agents.trainer import Trainer
-from agents.words import agent_name, recipe
+from agents.words import agent_name, recipes
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -122,8 +122,11 @@ def train(config: TrainConfig, run: Path, argv: Sequence[str]) -> int:
     progress = Progress(f"{config.env.task} in {run}", config.frames, elapsed=60 * minutes)
     for sentence in (*(found.skipped if found else ()), describe(config.hardware)):
         progress.say(sentence)
-    if resumed is None and (path := recipe(config.env.task, agent_name(type(config.agent)))):
-        progress.say(f"{path.stem} has a recipe, settings that hold unless words say so: {path}")
+    for (task, agent), path in recipes().items() if resumed is None else ():
+        if task == config.env.task:
+            own = agent == agent_name(type(config.agent))
+            other = f"{task} has a recipe for agent={agent}, which this run does not use"
+            progress.say(f"settings of {path}, unless words say otherwise" if own else other)
     stop_on_signals(trainer, progress)
     with Logbook(run, progress, resumed) as book:
         done = trainer.train(book)

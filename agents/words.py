@@ -31,10 +31,10 @@ def option(group: str, name: str) -> dict[str, Any]:
     return read_values(FOLDER / group / f"{name}.yaml")
 
 
-def recipe(task: str, agent: str) -> Path | None:
-    """The settings that a new run of the task has with the agent, if there are any."""
-    path = FOLDER / "recipe" / f"{task}-{agent}.yaml"
-    return path if path.is_file() else None
+def recipes() -> dict[tuple[str, str], Path]:
+    """Task and agent -> the file of settings that a new run of theirs begins with."""
+    files = sorted((FOLDER / "recipe").glob("*.yaml"))
+    return {tuple(path.stem.rsplit("-", 1)): path for path in files}
 
 
 def usage(kind: type, root: str) -> str:
@@ -42,8 +42,8 @@ def usage(kind: type, root: str) -> str:
     groups = [f"  {group}={'|'.join(options)}" for group, options in _groups(kind).items()]
     head = [f"usage: python -m agents.{root} [key=value ...]", "", "groups (configs/):", *groups]
     if root == "train":
-        recipes = sorted(path.stem for path in (FOLDER / "recipe").glob("*.yaml"))
-        head += ["", f"recipes (configs/recipe/), of env=... with agent=...: {' '.join(recipes)}"]
+        pairs = [f"  env={task} agent={agent}" for task, agent in recipes()]
+        head += ["", "recipes (configs/recipe/):", *pairs]
     return "\n".join([*head, "", "keys:", *_key_lines(kind(), "")])
 
 
