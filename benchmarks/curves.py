@@ -21,6 +21,12 @@ OURS = {
     ("imagination", "vae"): ("VAE, same networks", "#8a4fbf"),
     ("imagination", "expanded"): ("expanded AEF", "#b08900"),
 }
+# Commits, of one task or all, of runs with settings that are no longer the defaults or the task's
+# recipe: thin lines, in no mean.
+EARLIER = {
+    "5fd1b25", "2836810", "6606868", "be1040f", "dcebbce", "4e92079", "26592ef", "27e335c",
+    "1aa9dd5", "6b7b87e", "0fa4442", "06aef8c", "d114519", "walker-walk 703deb4",
+}  # fmt: skip
 
 
 def read(path: str) -> list[dict]:
@@ -44,26 +50,32 @@ def draw_published(axes, task: str, limit: int) -> None:
 
 
 def draw_ours(axes, task: str) -> int:
-    """Our runs of a task: thin lines for seeds, a thick one for their mean. Returns frames."""
+    """Our runs of a task: thin lines, and a thick one for the mean of those with today's settings,
+    or with earlier ones if there are no others. Returns frames."""
     rows = [r for r in read("results/returns.csv") if r["task"] == task]
     runs = defaultdict(list)
     for r in rows:
         runs[r["agent"], r["world_model"], r["seed"], r["commit"]].append(r)
     for kind, (label, colour) in OURS.items():
-        seeds = [run for (agent, model, *_), run in runs.items() if (agent, model) == kind]
+        found = [run for (agent, model, *_), run in runs.items() if (agent, model) == kind]
+        commits = [run[0]["commit"] for run in found]
+        earlier = [bool({c, f"{task} {c}"} & EARLIER) for c in commits]
+        seeds = [run for run, before in zip(found, earlier) if not before]
+        when = "today's settings" if seeds else "earlier settings"
+        seeds = seeds or found
         means, minutes = defaultdict(list), defaultdict(list)
-        for run in seeds:
+        for run in found:
             x = [int(r["frames"]) / 1e3 for r in run]
             y = [float(r["return"]) for r in run]
             t = [float(r["minutes"]) for r in run]
             axes[0].plot(x, y, color=colour, lw=0.8, alpha=0.35)
             axes[1].plot(t, y, color=colour, lw=0.8, alpha=0.35)
-            for a, b, c in zip(x, y, t):
+            for a, b, c in zip(x, y, t) if run in seeds else ():
                 means[a].append(b)
                 minutes[a].append(c)
         common = [a for a in means if len(means[a]) == len(seeds)]
         y = [sum(means[a]) / len(seeds) for a in common]
-        name = f"{label}, {len(seeds)} run{'s' * (len(seeds) > 1)}"
+        name = f"{label}, {when}, {len(seeds)} run{'s' * (len(seeds) > 1)}"
         if seeds:
             axes[0].plot(common, y, color=colour, lw=2.4, label=name)
             t = [sum(minutes[a]) / len(seeds) for a in common]
