@@ -5,49 +5,17 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import mujoco
-import numpy as np
 import torch
 import warp as wp
 from torch import Tensor
 
 import envs.quiet_warp  # noqa: F401  (before mujoco_warp, which initialises Warp)
+from envs.ray_tracer import RayTracer
 
 import mujoco_warp as mjw  # isort: skip
 
 # What a picture depends on besides the model: where geoms, cameras and lights are.
 POSES = ("geom_xpos", "geom_xmat", "cam_xpos", "cam_xmat", "light_xpos", "light_xdir")
-GOLDEN = (5**0.5 - 1) / 2
-
-
-@wp.kernel(enable_backward=False)
-def _average(packed: wp.array2d[wp.uint32], rays: int, rgb: wp.array4d[wp.uint8]):
-    """The rays of pixels, packed 0xAARRGGBB, (N, rays*H*W), to their means, planes (N, 3, H, W)."""
-    world, y, x = wp.tid()
-    pixels = rgb.shape[2] * rgb.shape[3]
-    pixel = y * rgb.shape[3] + x
-    red = wp.uint32(rays // 2)  # so that the division rounds
-    green = red
-    blue = red
-    for ray in range(rays):
-        value = packed[world, ray * pixels + pixel]
-        red += (value >> wp.uint32(16)) & wp.uint32(255)
-        green += (value >> wp.uint32(8)) & wp.uint32(255)
-        blue += value & wp.uint32(255)
-    count = wp.uint32(rays)
-    rgb[world, 0, y, x] = wp.uint8(red // count)
-    rgb[world, 1, y, x] = wp.uint8(green // count)
-    rgb[world, 2, y, x] = wp.uint8(blue // count)
-
-
-def rooks(rays: int) -> list[tuple[int, int]]:
-    """Where rays pass through a pixel: row and column of a grid of rays x rays, like rooks that do
-    not attack each other, so that an edge near the vertical or the horizontal has as many shades
-    as it can. The columns' order is that of multiples of the golden ratio; four are the rotated
-    grid of graphics cards (Shirley 1991 calls such samples n-rooks).
-    """
-    places = [(0.5 + column * GOLDEN) % 1.0 for column in range(rays)]
-    return [(sorted(places).index(place), column) for column, place in enumerate(places)]
 
 
 @contextlib.contextmanager
@@ -61,49 +29,6 @@ def announced(what: str, after_seconds: float = 2.5):
         yield
     finally:
         timer.cancel()
-
-
-def ray_tracer(
-    model: mujoco.MjModel, num_worlds: int, size: tuple[int, int], camera: int, rays: int,
-    geoms: bool,
-):
-    """mujoco-warp's render context for one camera, on Warp's current device.
-
-    Its picture is (rays*H, W): one of H rows for the first ray of every pixel, below it one for
-    the second, and so on. A pixel's rays are `rooks` of the picture (rays*H, rays*W).
-
-    Args:
-        size: (H, W) in pixels.
-        rays: how many a pixel.
-        geoms: keep which geom each ray met, too.
-    """
-    height, width = size
-    context = _context(model, num_worlds, (rays * height, width), camera, geoms)
-    if rays > 1:
-        fine = _context(model, 1, (rays * height, rays * width), camera, False)
-        for name in ("ray", "ray_offset"):
-            every = getattr(fine, name).numpy().reshape(height, rays, width, rays, 3)
-            chosen = np.stack([every[:, row, :, column] for row, column in rooks(rays)])
-            getattr(context, name).assign(chosen.reshape(-1, 3))  # from (rays, H, W, 3)
-    return context
-
-
-def _context(
-    model: mujoco.MjModel, num_worlds: int, size: tuple[int, int], camera: int, geoms: bool
-):
-    return mjw.create_render_context(
-        model,
-        nworld=num_worlds,
-        cam_res=(size[1], size[0]),
-        cam_active=[camera],
-        render_rgb=True,
-        render_depth=False,
-        render_seg=geoms,
-        render_skybox=True,
-        use_shadows=True,
-        enable_emission=bool(model.mat_emission.any()),  # leave out what would add nothing
-        enable_per_light_ambient=bool(model.light_ambient.any()),
-    )
 
 
 class Chunk:
@@ -120,39 +45,23 @@ class Chunk:
         self, model, camera: int, rays: int, poses: dict[str, Tensor], rgb: Tensor,
         geoms: Tensor | None,
     ):
-        worlds, _, height, width = rgb.shape
-        self.rgb, self.rays = wp.from_torch(rgb), rays
+        worlds = len(rgb)
         with wp.ScopedDevice("cpu"):
             self.model = mjw.put_model(model)
             self.data = mjw.make_data(model, nworld=worlds, nconmax=1, njmax=1)
-            size, wanted = (height, width), geoms is not None
-            self.context = ray_tracer(model, worlds, size, camera, rays, wanted)
+            self.tracer = RayTracer(model, wp.from_torch(rgb), camera, rays, geoms is not None)
         targets = {name: wp.to_torch(getattr(self.data, name)) for name in POSES}
         self.copies = [(targets[k], poses[k].view(targets[k].shape)) for k in POSES]
-        self.met = [] if geoms is None else [(geoms, _geoms(self.context, rgb, rays))]
+        self.met = [] if geoms is None else [(geoms, self.tracer.geoms)]
 
     def draw(self) -> None:
         """Draws the worlds as they stand now."""
         for target, source in self.copies:
             target.copy_(source)
         with wp.ScopedDevice("cpu"):
-            mjw.refit_bvh(self.model, self.data, self.context)
-            mjw.render(self.model, self.data, self.context)
-            average(self.context, self.rays, self.rgb)
+            self.tracer.draw(self.model, self.data)
         for target, source in self.met:
             target.copy_(source)
-
-
-def average(context, rays: int, rgb: wp.array) -> None:
-    """Writes the means of a context's rays, uint8 (N, 3, H, W)."""
-    worlds, _, height, width = rgb.shape
-    wp.launch(_average, dim=(worlds, height, width), inputs=[context.rgb_data, rays, rgb])
-
-
-def _geoms(context, rgb: Tensor, rays: int) -> Tensor:
-    """Which geom pixels' first rays met last, a view (N, H, W) of integers; -1 is the sky."""
-    worlds, _, height, width = rgb.shape
-    return wp.to_torch(context.seg_data).view(worlds, rays, height, width, 2)[:, 0, ..., 0]
 
 
 class CpuRenderer:
@@ -234,21 +143,18 @@ class WarpRenderer:
     def __init__(
         self, engine, size: tuple[int, int], camera: int, rays: int, geoms: bool = False
     ):
-        self._engine, self._rays = engine, rays
+        self._engine = engine
         device = str(engine.device)
         with wp.ScopedDevice(device), announced(f"the ray tracer for {device}"):
             model, worlds = engine.model, engine.num_worlds
-            self._context = ray_tracer(model, worlds, size, camera, rays, geoms)
-            self._rgb = wp.zeros((engine.num_worlds, 3, *size), dtype=wp.uint8)
-            self.rgb = wp.to_torch(self._rgb)
-            self.geoms = _geoms(self._context, self.rgb, rays) if geoms else None
+            rgb = wp.zeros((worlds, 3, *size), dtype=wp.uint8)
+            self._tracer = RayTracer(model, rgb, camera, rays, geoms)
+            self.rgb = wp.to_torch(rgb)
+            self.geoms = self._tracer.geoms if geoms else None
             engine.programs.eager(self._draw)
 
     def _draw(self) -> None:
-        engine = self._engine
-        mjw.refit_bvh(engine.warp_model, engine.data, self._context)
-        mjw.render(engine.warp_model, engine.data, self._context)
-        average(self._context, self._rays, self._rgb)
+        self._tracer.draw(self._engine.warp_model, self._engine.data)
 
     def draw(self, changed: Tensor | None = None) -> Tensor:
         """Draws all worlds, whatever `changed` says: mujoco-warp cannot draw only some.

@@ -7,7 +7,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 import envs
-from envs.renderer import rooks
+from envs.ray_tracer import rooks
 
 SIZE = 16  # pixels: small pictures for quick tests
 
