@@ -118,7 +118,7 @@ class CpuRenderer:
     def use(self, name: str, values: Tensor) -> None:
         """Draws with the worlds' own values (N, count, 3 or 4) of a model's colours or lights."""
         dtype = wp.vec4 if values.shape[-1] == 4 else wp.vec3
-        counts = [len(chunk.rgb) for chunk in self._chunks]
+        counts = [chunk.data.nworld for chunk in self._chunks]
         for chunk, part in zip(self._chunks, values.split(counts), strict=True):
             setattr(chunk.model, name, wp.from_torch(part, dtype=dtype))
 
