@@ -88,7 +88,7 @@ class CpuRenderer:
         self.geoms = torch.zeros((engine.num_worlds, *size), dtype=torch.int32) if geoms else None
         self._owner = torch.empty(engine.num_worlds, dtype=torch.long)  # the chunk of a world
         self._chunks = []
-        with announced("the ray tracer for the CPU (about 5 seconds)"):
+        with announced("the ray tracer for the CPU (5 to 10 seconds)"):
             for worlds in torch.arange(engine.num_worlds).chunk(threads):
                 part = slice(int(worlds[0]), int(worlds[-1]) + 1)
                 poses = {name: getattr(engine, name)[part] for name in POSES}
