@@ -35,14 +35,14 @@ class EnvConfig:
     """What is to be learnt."""
 
     task: str = "cheetah-run"
-    """A task of `envs.tasks()`, or gym: and what Gymnasium calls an environment."""
+    """What env= says: a task of `envs.tasks()`, or gym: and what Gymnasium calls its own."""
     action_repeat: int = 2
     """Frames (simulator control steps) a decision lasts."""
     image_size: int = 64
     """Height and width of a frame in pixels."""
-    rays: int = 4
-    """Rays a pixel is the mean of: 4 smooth edges as dm_control's OpenGL does, 2 nearly so in half
-    the time, 1 leaves them jagged. Other people's environments draw as they do."""
+    rays: int = 2
+    """Rays a pixel is the mean of: 2 smooth edges nearly as dm_control's OpenGL does, 4 more in
+    twice the time, 1 leaves them jagged. Other people's environments draw as they do."""
     crop: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Pixels cut off at top, bottom, left and right of other people's pictures."""
     restart_every: int | None = None

@@ -33,6 +33,11 @@ class OfflineTrainer(Trainer):
         found, asked = read_info(config.data)["env"], to_dict(config.env)
         for words in (found, asked):
             words.pop("restart_every", None)  # of training worlds, and none are played here
+        if found.keys() != asked.keys():
+            raise UserError(
+                f"data={config.data} was recorded with {_words(found)} by a version that had other "
+                "settings than this one: record it anew with agents.collect"
+            )
         if found != asked:
             raise UserError(
                 f"data={config.data} was recorded with {_words(found)}; this run asks for "

@@ -93,6 +93,9 @@ def composed(words: list[tuple[str, str]], kind: type, root: str) -> dict[str, A
     if "hardware" in groups and "hardware" not in dict(words):
         overrides += _group_override("hardware", "auto", groups)
     for key, value in words:
+        if key == "env.task":
+            raise ConfigError(f"{key}={value} is said as env={value}, which reads what else the "
+                              "task needs")  # fmt: skip
         if key in groups:
             overrides += _group_override(key, value, groups)
         else:

@@ -19,7 +19,7 @@ from envs.vector import BatchedEnv
 SIZE = (64, 64)
 
 
-def pairs(name: str, states: int = 4, tendons: bool = True, rays: int = 4) -> np.ndarray:
+def pairs(name: str, states: int = 4, tendons: bool = True, rays: int = 2) -> np.ndarray:
     """The same starts of episodes as drawn by the ray tracer and by OpenGL.
 
     Args:
@@ -71,7 +71,7 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m envs.verify_pictures")
     parser.add_argument("tasks", nargs="*", metavar="task", help="all if none is named")
     parser.add_argument("--no-tendons", action="store_true", help="leave them out of OpenGL's too")
-    parser.add_argument("--rays", nargs="+", type=int, default=[4], help="a pixel; 4 unless told")
+    parser.add_argument("--rays", nargs="+", type=int, default=[2], help="a pixel; 2 unless told")
     parser.add_argument("--save", type=Path, metavar="DIR", help="where to write the pairs as PNG")
     parser.add_argument("--out", type=Path, help="CSV to keep the table in")
     options = parser.parse_args(words)

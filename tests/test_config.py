@@ -176,7 +176,7 @@ def test_every_task_works_with_or_without_a_file():
     "word, sentence",
     [
         ("env=cheeta-run", "unknown env=cheeta-run: did you mean cheetah-run"),
-        ("env.task=cheeta-run", "unknown env=cheeta-run: did you mean cheetah-run"),
+        ("env.task=walker-walk", "env.task=walker-walk is said as env=walker-walk"),
         ("world_model=va", "unknown world_model=va: did you mean vae?"),
         ("evn=cheetah-run", "unknown key 'evn': did you mean env?"),
         ("latent_dim=3", "unknown key 'latent_dim': did you mean world_model.latent_dim?"),

@@ -37,4 +37,4 @@ def test_dm_controls_own_as_a_batch_of_processes():
 def test_pictures_are_nearly_dm_controls(task):
     name, rays, difference = with_software_opengl("-m", "envs.verify_pictures", task)[-3:]
     # in levels of 255; leaving out the sky makes more than 60
-    assert (name, rays) == (task, "4") and float(difference) < 4
+    assert (name, rays) == (task, "2") and float(difference) < 4

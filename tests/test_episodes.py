@@ -1,5 +1,7 @@
 """Recorded episodes: written, read back, collected to the bit again, learnt from."""
 
+import json
+
 import pytest
 import torch
 from test_train import SMALL, book
@@ -142,3 +144,8 @@ def test_learning_from_data_alone_resumes_exactly(tmp_path):
     told = r"was recorded with .*image_size=32 .*env\.crop=\[0,0,0,0\] env\.backend=null"
     with pytest.raises(UserError, match=told):
         OfflineTrainer(settings.load([*SMALL, f"data={data}"]), tmp_path / "c")
+    info = json.loads((data / "info.json").read_text())
+    del info["env"]["rays"]
+    (data / "info.json").write_text(json.dumps(info | {"env": info["env"] | {"samples": 2}}))
+    with pytest.raises(UserError, match=r"env\.samples=2 by a version that had other settings"):
+        OfflineTrainer(config, tmp_path / "d")
