@@ -14,7 +14,7 @@ from aef_worldmodel.persistence import load_latest
 from aef_worldmodel.video import write_mp4, write_png
 from agents import config as settings
 from agents import entry
-from agents.evaluation import report_dream, run_episodes
+from agents.evaluation import report_dream, run_episodes, score
 from agents.hardware import HardwareConfig, describe, resolve
 from agents.learner import Learner
 from agents.provenance import command, commit, machine
@@ -43,6 +43,11 @@ class EvaluateConfig:
     """A CSV that gets one row with the mean return and where it comes from; null for none."""
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     """The machine to play on."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for no episodes."""
+        if self.episodes < 1:
+            raise ConfigError(f"episodes={self.episodes} must be at least 1")
 
 
 def load_learner(run: Path, hardware: HardwareConfig) -> tuple[Learner, settings.TrainConfig]:
@@ -86,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
     write_mp4(out / "dream.mp4", report.film)
     write_png(out / "dream.png", report.strip)
     write_returns(out / "returns.csv", episodes.returns.tolist(), asked.seed)
-    mean, std = episodes.returns.mean().item(), episodes.returns.std().item()
+    mean, std = score(episodes.returns)
     print(f"{config.env.task}: return {mean:.1f} +- {std:.1f} over {asked.episodes} episodes")
     for name, value in report.scores.items():
         print(f"  {name} {value:.1f} dB")

@@ -23,6 +23,12 @@ class Episodes(NamedTuple):
     proprio: Tensor  # (FILMED, T, P)
 
 
+def score(returns: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of returns (N,); of a single one the latter is 0."""
+    deviation = returns.std(correction=min(1, len(returns) - 1))
+    return returns.mean().item(), deviation.item()
+
+
 @torch.no_grad()
 def run_episodes(learner, policy: Policy, env, seed: int, filmed: int = FILMED,
                  decisions: int | None = None) -> Episodes:

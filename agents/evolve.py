@@ -22,7 +22,7 @@ from agents import config as settings
 from agents import entry
 from agents.controller import Controller, ControllerPolicy, Reads
 from agents.evaluate import load_learner
-from agents.evaluation import run_episodes
+from agents.evaluation import run_episodes, score
 from agents.evolution import Evolution, dreamt_returns
 from agents.hardware import HardwareConfig, describe
 from agents.metrics_file import MetricsFile
@@ -225,10 +225,10 @@ class Breeding:
         both = torch.stack([self.evolution.mean, self.evolution.elite]).to(self.learner.device)
         policy = ControllerPolicy(self.controller, both)
         played = run_episodes(self.learner, policy, self.judges, EVAL_SEED, filmed=1)
-        mean, elite = played.returns.view(2, -1)
+        (mean, mean_std), (elite, elite_std) = map(score, played.returns.view(2, -1))
         return {
-            "real_mean": mean.mean().item(), "real_mean_std": mean.std().item(),
-            "real_elite": elite.mean().item(), "real_elite_std": elite.std().item(),
+            "real_mean": mean, "real_mean_std": mean_std,
+            "real_elite": elite, "real_elite_std": elite_std,
         }  # fmt: skip
 
     def close(self) -> None:

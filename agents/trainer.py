@@ -12,7 +12,7 @@ from torch import Tensor
 from aef_worldmodel.persistence import Checkpoint, load_latest, save_checkpoint
 from aef_worldmodel.replay import Replay
 from agents.config import TrainConfig
-from agents.evaluation import Episodes, report_dream, run_episodes
+from agents.evaluation import Episodes, report_dream, run_episodes, score
 from agents.learner import NonFinite
 from agents.logbook import Logbook
 from agents.policy import choose
@@ -193,7 +193,7 @@ class Trainer:
             episodes = run_episodes(self.learner, policy, self.eval_env, seed)
             scores = self.show(episodes, book)
         self.evaluations += 1
-        mean, std = episodes.returns.mean().item(), episodes.returns.std().item()
+        mean, std = score(episodes.returns)
         book.write(self.counters() | {"eval/return": mean, "eval/std": std} | scores)
         return mean
 

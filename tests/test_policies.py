@@ -208,11 +208,12 @@ def test_a_trained_run_is_played_by_other_agents(tmp_path, capsys):
     words = [f"run={tmp_path / 'run'}", "episodes=2", "hardware=cpu", "hardware.threads=1",
              "agent=scripted", "agent.amplitude=0", f"table={tmp_path / 'table.csv'}"]  # fmt: skip
     assert evaluate.main(words) == 0
-    assert evaluate.main([*words[:-2], "agent.amplitude=1", words[-1]]) == 0
+    assert evaluate.main([*words[:-2], "agent.amplitude=1", words[-1], "episodes=1"]) == 0
     with open(tmp_path / "table.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["agent"] for row in rows] == ["scripted", "scripted"]
     assert rows[0]["settings"] != rows[1]["settings"] and float(rows[0]["return"]) >= 0
+    assert (rows[1]["episodes"], float(rows[1]["std"])) == ("1", 0)  # not NaN
     assert (tmp_path / "run" / "evaluation-scripted" / "dream.mp4").stat().st_size
 
 
