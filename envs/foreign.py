@@ -1,11 +1,14 @@
 """Other people's environments behind the same face: any Gymnasium env with pictures, dm_control."""
 
 import ast
+import atexit
 import functools
 import importlib
 import multiprocessing
 import signal
+from collections.abc import Sequence
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 
 import gymnasium as gym
 import numpy as np
@@ -38,6 +41,13 @@ def apart(make, *arguments):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return make(*arguments)
+
+
+def kill(workers: Sequence[BaseProcess]) -> None:
+    """Ends processes whatever they do on SIGTERM, which what draws in them may catch (SDL does):
+    Python, when it ends, would send them that and wait for ever."""
+    for worker in workers:
+        worker.kill()
 
 
 class DmControl(gym.Env):
@@ -140,6 +150,8 @@ class ForeignEnv(VectorEnv):
             for world in range(num_envs)
         ]
         self._batch = vector(copies, autoreset_mode=AutoresetMode.SAME_STEP)
+        if isinstance(self._batch, AsyncVectorEnv):
+            atexit.register(kill, self._batch.processes)
         self._seed: int | list[int] | None = seed
         self.single_action_space = self._batch.single_action_space
         self.single_observation_space = self._batch.single_observation_space

@@ -3,6 +3,9 @@
 import functools
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -65,6 +68,14 @@ class Faulty(Dot):
         if action[0] == 4.0:
             raise OSError("the road ends here")
         return super().step(action)
+
+
+class Stubborn(Dot):
+    """Does not end on SIGTERM, as if SDL had drawn it."""
+
+    def reset(self, **options):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return super().reset(**options)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -172,6 +183,16 @@ def test_a_process_does_not_answer_signals_as_its_parent_does():
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def test_python_ends_though_processes_do_not_on_sigterm():
+    code = (
+        "from envs.foreign import ForeignEnv\nfrom test_envs_foreign import Stubborn\n"
+        "env = ForeignEnv(Stubborn, 2, frames=5, threads=2)\nenv.reset()"
+    )
+    here, path = Path(__file__).parent, os.pathsep.join(sys.path)
+    environment = os.environ | {"PYTHONPATH": f"{here}{os.pathsep}{path}"}
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=120, check=True)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
