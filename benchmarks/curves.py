@@ -40,11 +40,13 @@ def draw_published(axes, task: str, limit: int) -> None:
     for method, label in LABELS.items():
         rows = [r for r in read("results/published.csv") if r["task"] == task]
         rows = [r for r in rows if r["method"] == method and int(r["frames"]) <= limit]
+        if not rows:
+            continue
         frames = [int(r["frames"]) / 1e3 for r in rows]
         means = [float(r["return_mean"]) for r in rows]
         style = {"color": COLOURS[method], "marker": "s", "ms": 3, "lw": 1.2, "ls": "--"}
         axes[0].plot(frames, means, label=label, **style)
-        if rows and rows[0]["hours"]:
+        if rows[0]["hours"]:
             minutes = [60 * float(r["hours"]) for r in rows]
             axes[1].plot(minutes, means, label=f"{label} (one GPU)", **style)
 
