@@ -45,9 +45,10 @@ class EvaluateConfig:
     """The machine to play on."""
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for no episodes."""
-        if self.episodes < 1:
-            raise ConfigError(f"episodes={self.episodes} must be at least 1")
+        """Raise ConfigError for a number that makes no sense."""
+        for name, least in (("episodes", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}={getattr(self, name)} must be at least {least}")
 
 
 def load_learner(run: Path, hardware: HardwareConfig) -> tuple[Learner, settings.TrainConfig]:

@@ -239,8 +239,9 @@ def test_a_command_takes_only_its_own_groups():
     assert (loaded.run, loaded.episodes, loaded.hardware.profile) == ("there", 3, "cpu")
     with pytest.raises(ConfigError, match="unknown key 'env'"):
         load(["env=cheetah-run"], EvaluateConfig, "evaluate")
-    with pytest.raises(ConfigError, match="episodes=0 must be at least 1"):
-        load(["run=there", "episodes=0"], EvaluateConfig, "evaluate")
+    for word, sentence in (("episodes=0", "episodes=0 must be at least 1"), ("seed=-1", "seed=-1")):
+        with pytest.raises(ConfigError, match=sentence):
+            load(["run=there", word], EvaluateConfig, "evaluate")
 
 
 @pytest.mark.parametrize(("task", "agent"), recipes())
