@@ -112,7 +112,7 @@ class Replay:
         path = self.directory / "layout.json"
         found = self._read_layout(path) if path.exists() else 0
         if found:
-            self._open_marks()
+            self._open_marks(kept=1)
             grows = self.rows > found and bool((self.written <= found).all())
             self.rows = self.rows if grows else found
             self.window = max(self.rows - self.slack, 1)
@@ -123,7 +123,7 @@ class Replay:
         self.files = {
             name: RingFile(
                 self.directory / f"{name}.bin", self.rows, self.num_worlds, *spec,
-                grow=self.rows > found,
+                kept=found,
             )
             for name, spec in self.fields.items()
             if name not in self.mutable
@@ -132,9 +132,11 @@ class Replay:
         temporary.write_text(json.dumps({"rows": self.rows, **self._layout()}, indent=1))
         os.replace(temporary, path)
 
-    def _open_marks(self) -> None:
+    def _open_marks(self, kept: int = 0) -> None:
         """Rows ever written to each ring, in any life of the run: what older states have lost."""
-        marks = RingFile(self.directory / "written.bin", 1, self.num_worlds, (), torch.int64)
+        marks = RingFile(
+            self.directory / "written.bin", 1, self.num_worlds, (), torch.int64, kept=kept
+        )
         self._marks, self.written = marks, marks.tensor  # (N,)
 
     def _read_layout(self, path: Path) -> int:

@@ -23,15 +23,15 @@ class RingFile:
     inside a memory map kills a process without a word.
 
     Args:
-        path: the file; created if it does not exist.
+        path: the file; created if it does not exist and need not.
         rows: rows of one ring.
         worlds: number of rings in the file.
         shape: shape of a value.
         dtype: element type of a value.
-        grow: whether an existing file may be shorter, and is lengthened.
+        kept: rows that it holds already; it is lengthened to `rows`.
 
     Raises:
-        UserError: the file exists and is too short.
+        UserError: the file is too short for what it holds, or missing.
     """
 
     def __init__(
@@ -41,23 +41,22 @@ class RingFile:
         worlds: int,
         shape: tuple[int, ...],
         dtype: torch.dtype,
-        grow: bool = False,
+        kept: int = 0,
     ) -> None:
         self.path, self.rows = path, rows
         self.row_bytes = worlds * dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        self._open(rows * self.row_bytes, grow)
+        self._open(rows * self.row_bytes, kept * self.row_bytes)
         raw = torch.from_numpy(self.map)
         self.tensor: Tensor = raw.view(dtype).view(rows * worlds, *shape)  # (rows * worlds, ...)
 
-    def _open(self, size: int, grow: bool) -> None:
-        existed = self.path.exists()
+    def _open(self, size: int, least: int) -> None:
+        found = self.path.stat().st_size if self.path.exists() else 0
+        if found < least:
+            raise UserError(
+                f"replay file {self.path} is damaged: it has {found} bytes where {least} are "
+                "expected; restore it, or delete the run's folder and start a new run"
+            )
         with open(self.path, "ab") as file:
-            found = file.seek(0, os.SEEK_END)
-            if existed and found < size and not grow:
-                raise UserError(
-                    f"replay file {self.path} is damaged: it has {found} bytes where {size} are "
-                    "expected; restore it, or delete the run's folder and start a new run"
-                )
             file.truncate(max(size, found))
         self.map = np.memmap(self.path, dtype=np.uint8, mode="r+", shape=(size,))
 

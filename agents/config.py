@@ -21,7 +21,7 @@ from agents.planner import PlannerConfig
 from agents.sb3 import PpoConfig, SacConfig
 from agents.schema import ConfigError, build, to_dict
 from agents.scripted import RandomConfig, ScriptedConfig
-from agents.words import check_task, composed, read_values, resumed, split, usage
+from agents.words import check_task, composed, resumed, saved_values, split, usage
 
 T = TypeVar("T")
 AgentConfig = (
@@ -184,7 +184,7 @@ def read(path: str | Path, kind: type[T] = TrainConfig) -> T:
     Raises:
         UserError: there is no such file or it does not hold such settings.
     """
-    values = read_values(Path(path))
+    values = saved_values(Path(path))
     try:
         return build(kind, values)
     except ConfigError as error:

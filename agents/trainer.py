@@ -9,7 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aef_worldmodel.persistence import Checkpoint, load_latest, save_checkpoint
+from aef_worldmodel.persistence import (
+    Checkpoint,
+    list_checkpoints,
+    load_latest,
+    save_checkpoint,
+)
 from aef_worldmodel.replay import Replay
 from agents.config import TrainConfig
 from agents.evaluation import Episodes, report_dream, run_episodes, score
@@ -220,12 +225,18 @@ class Trainer:
             while self.frames < self.config.frames and not self.stopping:
                 self._iterate(book)
         except NonFinite as error:
-            raise NonFinite(
-                f"{error}; nothing after the last checkpoint was kept: go on from it with "
-                f"python -m agents.train resume={self.run}, for instance with a lower model_rate"
-            ) from error
+            raise NonFinite(f"{error}; {self._way_back()}") from error
         self.save(book)
         return self.frames >= self.config.frames
+
+    def _way_back(self) -> str:
+        """What to do when there is no going on."""
+        if saved := list_checkpoints(self.run / "checkpoints"):
+            return (
+                f"nothing after {saved[-1]} was kept: go on from it with python -m agents.train "
+                f"resume={self.run}, for instance with a lower model_rate"
+            )
+        return f"{self.run} has no checkpoint yet: begin anew, for instance with a lower model_rate"
 
     def _iterate(self, book: Logbook) -> None:
         """The updates earned so far, one decision in every world, and what is due then."""

@@ -19,6 +19,9 @@ from agents.hardware import choose_profile
 from agents.schema import ConfigError, field_docs, hint, kind_of, leaves, members, takes
 
 FOLDER = Path(configs.__file__).parent
+FIXED = (  # what the rows of a run's replay and the state of its worlds hang on
+    "env.task", "env.action_repeat", "env.image_size", "env.crop", "env.backend", "seed", "run"
+)  # fmt: skip
 
 
 def agent_name(kind: type) -> str:
@@ -161,10 +164,13 @@ def resumed(words: list[tuple[str, str]], kind: type) -> dict[str, Any]:
     run = Path(dict(words)["resume"])
     if not (run / "config.yaml").is_file():
         raise ConfigError(f"resume={run} is not the folder of a run: it has no config.yaml")
-    values, groups = read_values(run / "config.yaml"), _groups(kind)
+    values, groups = saved_values(run / "config.yaml"), _groups(kind)
     for key, value in words:
         if key in groups:
             raise ConfigError(f"{key}={value} cannot change when a run is resumed; only keys can")
+        if key in FIXED:
+            raise ConfigError(f"{key}={value} cannot change when a run is resumed: its replay and "
+                              "worlds are made for what it had; begin a new run")  # fmt: skip
         if key == "eye":
             raise ConfigError(f"eye={value} comes too late for a run that has its own: begin a new "
                               f"run with it, or leave it out")  # fmt: skip
@@ -180,6 +186,17 @@ def _put(values: dict[str, Any], key: str, override: str) -> None:
         values[name] = OverridesParser.create().parse_override(override).value()
     except HydraException as error:
         raise ConfigError(f"cannot read {override}: {_first_line(error)}") from error
+
+
+def saved_values(path: Path) -> dict[str, Any]:
+    """What a file of settings holds that a command has written, and so is not empty.
+
+    Raises:
+        UserError: there is no such file or it does not hold such values.
+    """
+    if values := read_values(path):
+        return values
+    raise UserError(f"the settings {path} are damaged: the file is empty")
 
 
 def read_values(path: Path) -> dict[str, Any]:

@@ -212,6 +212,9 @@ def test_a_run_is_resumed_with_its_own_settings(tmp_path):
         load([f"resume={tmp_path}", "env=cheetah-run"])
     with pytest.raises(ConfigError, match="eye=elsewhere comes too late"):
         load([f"resume={tmp_path}", "eye=elsewhere"])
+    for word in ("env.task=cheetah-run", "env.action_repeat=4", "seed=3", "run=elsewhere"):
+        with pytest.raises(ConfigError, match=f"{word} cannot change when a run is resumed: its"):
+            load([f"resume={tmp_path}", word])
 
 
 @pytest.mark.parametrize(
@@ -219,6 +222,7 @@ def test_a_run_is_resumed_with_its_own_settings(tmp_path):
     [
         ("[1, 2", "cannot read the settings"),
         ("- 1", "are damaged: expected keys"),
+        ("", "are damaged: the file is empty"),
         ("frame: 3", "do not fit this version: unknown key 'frame': did you mean frames?"),
     ],
 )

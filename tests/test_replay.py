@@ -235,14 +235,19 @@ def test_wrong_rows_are_refused(tmp_path, change, message):
     assert len(replay) == 0
 
 
-def test_short_file_is_named(tmp_path):
+@pytest.mark.parametrize("window", [20, 40], ids=["as it was", "grown"])
+def test_short_and_missing_files_are_named(tmp_path, window):
     fill(make(tmp_path), 0, 3)
     for name, size in [("frame", 3744), ("written", 24)]:
         path = tmp_path / "replay" / f"{name}.bin"
         whole = path.read_bytes()
         path.write_bytes(whole[:20])
         with pytest.raises(UserError, match=rf"{name}\.bin is damaged: it has 20 bytes .* {size} "):
-            make(tmp_path)
+            make(tmp_path, window=window)
+        path.unlink()
+        with pytest.raises(UserError, match=rf"{name}\.bin is damaged: it has 0 bytes .* {size} "):
+            make(tmp_path, window=window)
+        assert not path.exists()
         path.write_bytes(whole)
 
 

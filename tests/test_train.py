@@ -188,13 +188,14 @@ def test_the_agent_learns_from_states_that_the_averaged_model_filters(tmp_path):
 
 def test_non_finite_loss_names_the_term_and_the_way_back(tmp_path):
     trainer = make(tmp_path)
+    assert "has no checkpoint yet: begin anew" in trainer._way_back()
     log = book(trainer)
     while trainer.frames < 240:
         trainer._iterate(log)
     saved = list_checkpoints(tmp_path / "checkpoints")
     with torch.no_grad():
         trainer.learner.online.reward_head.network[0].weight.fill_(float("nan"))
-    with pytest.raises(NonFinite, match=r"reward_loss.*resume="):
+    with pytest.raises(NonFinite, match=rf"reward_loss.*{saved[-1].name} was kept.*resume="):
         trainer.train(log)
     assert list_checkpoints(tmp_path / "checkpoints") == saved
     again = make(tmp_path)
