@@ -54,3 +54,13 @@ class WorldModelConfig:
     training: Literal["joint", "staged"] = "joint"
     """joint: one objective for all. staged: the autoencoder first (during `pretrain`), then the
     dynamics and heads on its frozen latents, as Ha & Schmidhuber 2018."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number that makes no sense."""
+        sizes = ("latent_dim", "recurrent_dim", "hidden_dim", "width", "decoded_frames")
+        for name, value in vars(self).items():
+            least = 1 if name in sizes else 0
+            if isinstance(value, int | float) and value < least:
+                raise ValueError(f"{name}={value} must be at least {least}")
+        if self.anchor > 1:
+            raise ValueError(f"anchor={self.anchor} must be at most 1")

@@ -128,6 +128,8 @@ class TrainConfig:
                 raise ConfigError(f"{name}={value} must be at least {least.get(name, 1)}")
             if isinstance(value, float) and value <= 0:
                 raise ConfigError(f"{name}={value} must be above 0")
+        if self.seed >= 2**32:
+            raise ConfigError(f"seed={self.seed} must be below 2^32")
         recency = 1.0 if self.recency is None else self.recency
         if recency < 1:
             raise ConfigError(f"recency={recency} must be at least 1, where rows are alike")

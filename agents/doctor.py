@@ -139,6 +139,7 @@ def check_run(words: Sequence[str]) -> Iterable[Finding]:
     from aef_worldmodel.errors import UserError
     from agents.config import load
     from agents.hardware import describe
+    from agents.train import run_folder
 
     try:
         config = load(words)
@@ -146,6 +147,11 @@ def check_run(words: Sequence[str]) -> Iterable[Finding]:
         yield Finding("settings", str(error), "correct the command line")
         return
     yield Finding("settings", f"env={config.env.task}, {describe(config.hardware)}")
+    if not config.resume:
+        try:
+            run_folder(config)
+        except UserError as error:
+            yield Finding("run", str(error), "correct the command line")
     rows = min(config.replay_rows, config.frames // config.env.action_repeat)
     needed = rows * 3 * config.env.image_size**2
     yield _check_room("disk", Path.cwd(), needed)
@@ -173,20 +179,25 @@ def _check_memory(replay: float) -> Finding:
 
 
 def check_environment(config) -> Iterable[Finding]:
-    """Two worlds of the task are made, stepped and drawn, as training would."""
-    import envs
+    """Two worlds of the task are made, stepped and drawn, and what learns from them is made, as
+    training would."""
+    import torch
+
+    from aef_worldmodel.errors import UserError
+    from agents.roster import make_learner
+    from agents.worlds import has_choices, make_worlds
 
     start = time.perf_counter()
     try:
-        env = envs.make(
-            config.env.task,
-            num_envs=2,
-            device=config.hardware.device,
-            image_size=config.env.image_size,
-        )
+        env = make_worlds(config.env, 2, config.hardware)
         env.reset()
-        frames = env.step(env.action_space.sample())[0]
+        actions = env.single_action_space.shape[0]
+        frames = env.step(torch.zeros(2, actions, device=config.hardware.device))[0]
+        make_learner(config, tuple(frames.shape[1:]), actions, has_choices(env))
         env.close()
+    except UserError as error:
+        yield Finding("environment", str(error), "correct the command line")
+        return
     except Exception as error:  # whatever it is, the report must name it and go on
         told = str(error).strip().splitlines() or ["no message"]
         remedy = "see docs/ for what the environments need, or report this line"

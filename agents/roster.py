@@ -26,15 +26,18 @@ def make_learner(
     """What a run learns with: world model of frames (C, H, W), and an agent of A actions, or of
     one choice among A if `discrete`; `kind` is the learner of agents with an actor and a critic.
 
-    Raises UserError if the agent cannot choose.
+    Raises UserError if the agent cannot choose, or there is no such world model of such frames.
     """
     agent = config.agent
     if isinstance(agent, PlannerConfig) and needs_actor_critic(agent):
         agent = agent.imagination
-    if isinstance(agent, ImaginationConfig):
-        return kind(dataclasses.replace(config, agent=agent), shape, action_dim, discrete)
-    beside = _make_agent(config, action_dim, discrete)
-    return ModelLearner(config, shape, action_dim, beside)
+    try:
+        if isinstance(agent, ImaginationConfig):
+            return kind(dataclasses.replace(config, agent=agent), shape, action_dim, discrete)
+        beside = _make_agent(config, action_dim, discrete)
+        return ModelLearner(config, shape, action_dim, beside)
+    except ValueError as error:
+        raise UserError(f"there is no such world model: {error}") from error
 
 
 def needs_actor_critic(config: PlannerConfig) -> bool:

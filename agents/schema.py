@@ -6,6 +6,7 @@ import ast
 import difflib
 import inspect
 import itertools
+import math
 import textwrap
 import types
 from collections.abc import Iterable, Mapping
@@ -37,7 +38,8 @@ def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
         an instance; whole floats given for int fields are converted (1e6 -> 1000000).
 
     Raises:
-        ConfigError: an unknown key, a missing one or a value of the wrong type.
+        ConfigError: an unknown key, a missing one, a value of the wrong type or one that the
+            dataclass refuses.
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path}={values!r} must have keys: {', '.join(_names(kind))}")
@@ -48,9 +50,11 @@ def build(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
     missing = [f.name for f in fields(kind) if f.name not in values and _required(f)]
     if missing:
         raise ConfigError(f"{_join(path, missing[0])} is not set: give {_join(path, missing[0])}=…")
-    return kind(
-        **{key: _convert(hints[key], value, _join(path, key)) for key, value in values.items()}
-    )
+    given = {key: _convert(hints[key], value, _join(path, key)) for key, value in values.items()}
+    try:
+        return kind(**given)
+    except ValueError as error:  # it begins with the name of the field
+        raise ConfigError(_join(path, str(error))) from error
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -136,7 +140,7 @@ def _match(hinted: Any, value: Any, path: str) -> Any:
     if hinted is int and isinstance(value, float) and value.is_integer():
         return int(value)
     if hinted is float and number:
-        return float(value)
+        return float(value) if math.isfinite(value) else MISSING
     if hinted is str and number:
         return str(value)  # a folder called 17
     if hinted is type(None):

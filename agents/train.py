@@ -48,10 +48,13 @@ def run_folder(config: TrainConfig) -> Path:
 def hold(run: Path) -> Iterator[None]:
     """Keeps a second process from writing into the same run; a refused start leaves no folder.
 
-    Raises UserError if another process holds it.
+    Raises UserError if another process holds it, or it cannot be made.
     """
     new = not run.exists()
-    run.mkdir(parents=True, exist_ok=True)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the run's folder {run}: {error.strerror}") from error
     held = FileLock(run / "lock")
     try:
         held.acquire(timeout=0)

@@ -59,13 +59,14 @@ def test_values_become_a_dataclass():
     assert build(Cart, {"wheel": {"size": 1}, "place": [3, "x"]}).place == (3, "x")
 
 
+finite = st.floats(allow_nan=False, allow_infinity=False)
 carts = st.builds(
     Cart,
-    wheel=st.builds(Wheel, st.floats(allow_nan=False), st.sampled_from(["round", "square"])),
+    wheel=st.builds(Wheel, finite, st.sampled_from(["round", "square"])),
     name=st.text(),
     seats=st.integers(),
     roof=st.booleans(),
-    weights=st.lists(st.floats(allow_nan=False)).map(tuple),
+    weights=st.lists(finite).map(tuple),
     place=st.none() | st.tuples(st.integers(), st.text()),
 )
 
@@ -183,6 +184,12 @@ def test_every_task_works_with_or_without_a_file():
         ("agent.horizn=3", "unknown key 'agent.horizn': did you mean agent.horizon?"),
         ("frames=many", "frames=many is wrong: expected a whole number"),
         ("frames=0", "frames=0 must be at least 1"),
+        ("seed=99999999999", "seed=99999999999 must be below 2^32"),
+        ("model_rate=nan", "model_rate=nan is wrong: expected a"),
+        ("agent.entropy=inf", "agent.entropy=inf is wrong: expected a"),
+        ("world_model.latent_dim=0", "world_model.latent_dim=0 must be at least 1"),
+        ("world_model.sigma_floor=-1", "world_model.sigma_floor=-1.0 must be at least 0"),
+        ("world_model.anchor=2", "world_model.anchor=2.0 must be at most 1"),
         ("recency=0.5", "recency=0.5 must be at least 1, where rows are alike"),
         ("recency=2 data=films", "recency=2.0 with data=films: recorded episodes are neither old"),
         ("actor_rate=-1", "actor_rate=-1.0 must be above 0"),

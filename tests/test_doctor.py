@@ -37,12 +37,23 @@ def test_this_machine_is_well(capsys):
     assert told.endswith("Training would run: python -m agents.train\n")
 
 
-def test_a_wrong_word_is_a_problem(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("hardware=gpuu", "settings     unknown hardware=gpuu: did you mean gpu?"),
+        ("env.action_repeat=3", "environment  env.task=cheetah-run: action_repeat=3 does not"),
+        ("env.image_size=50", "environment  there is no such world model: frames of 50x50 pixels"),
+        ("run=.", "run          . holds a run already"),
+    ],
+)
+def test_a_wrong_word_is_a_problem(capsys, monkeypatch, tmp_path, word, sentence):
     for name in ("check_torch", "check_warp", "check_ffmpeg", "check_gl"):
         monkeypatch.setattr(doctor, name, list)
-    assert doctor.main(["hardware=gpuu"]) == 1
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").touch()
+    assert doctor.main([word]) == 1
     told = capsys.readouterr().out
-    assert "BAD  settings     unknown hardware=gpuu: did you mean gpu?" in told
+    assert f"BAD  {sentence}" in told
     assert "-> correct the command line" in told
     assert told.endswith("1 problem would keep training from running.\n")
 
