@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from aef_worldmodel.errors import UserError
+
 Row = dict[str, float]
 
 
@@ -23,11 +25,12 @@ class MetricsFile:
 
     Raises:
         OSError: the file cannot be written.
+        UserError: the file is there and its rows have no such key.
     """
 
     def __init__(self, path: str | Path, key: str = "frames", after: float | None = None) -> None:
         self.path = Path(path)
-        rows = [] if after is None else [row for row in read_metrics(path) if row[key] <= after]
+        rows = [] if after is None else [r for r in read_metrics(path, key) if r[key] <= after]
         self.columns = list(dict.fromkeys(name for row in rows for name in row))
         if self.path.exists():
             self._rewrite(rows)
@@ -52,8 +55,11 @@ class MetricsFile:
         return [_written(row[name]) if name in row else "" for name in self.columns]
 
 
-def read_metrics(path: str | Path) -> list[Row]:
-    """Rows of a metrics file, without empty cells and without lines that were cut short."""
+def read_metrics(path: str | Path, key: str | None = None) -> list[Row]:
+    """Rows of a metrics file, without empty cells and without lines that were cut short.
+
+    Raises UserError for a file that holds something else, or whose rows lack the column `key`.
+    """
     if not Path(path).exists():
         return []
     text = Path(path).read_text()
@@ -61,7 +67,14 @@ def read_metrics(path: str | Path) -> list[Row]:
     lines = list(csv.reader(whole.splitlines()))
     names = lines[0] if lines else []
     rows = [line for line in lines[1:] if len(line) == len(names)]
-    return [{n: _number(c) for n, c in zip(names, row) if c != ""} for row in rows]
+    try:
+        found = [{n: _number(c) for n, c in zip(names, row) if c != ""} for row in rows]
+        if key is not None and not all(key in row for row in found):
+            raise ValueError(f"a row has no {key}")
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): restore it, or delete it to go on without "
+                        "what it recorded") from error  # fmt: skip
+    return found
 
 
 def _written(value: float) -> str:

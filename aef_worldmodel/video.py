@@ -7,17 +7,19 @@ colour.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import imageio.v2 as imageio
+import imageio_ffmpeg
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from aef_worldmodel.errors import UserError
+from aef_worldmodel.errors import writing
 
 PAPER, INK, FAINT = (17, 19, 24), (222, 226, 232), (112, 120, 134)
 SEEN, DREAMT = (104, 140, 190), (255, 150, 40)  # border before and after the horizon
@@ -113,13 +115,18 @@ def write_mp4(path: str | Path, frames: Tensor, fps: int = 25) -> None:
     odd = [(0, 0), *((0, size % 2) for size in array.shape[1:3]), (0, 0)]
     array = np.pad(array, odd, mode="edge")
 
+    height, width = array.shape[1:3]
+    words = [
+        imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error",
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-",
+        "-c:v", "libx264", "-crf", "10", "-pix_fmt", "yuv420p",
+    ]  # fmt: skip
+
     def write(temporary: Path) -> None:
-        with imageio.get_writer(
-            temporary, format="FFMPEG", mode="I", fps=fps, codec="libx264", quality=8,
-            macro_block_size=1, ffmpeg_log_level="error",
-        ) as writer:  # fmt: skip
-            for frame in array:
-                writer.append_data(frame)
+        done = subprocess.run([*words, temporary], input=array.tobytes(), capture_output=True)
+        if done.returncode:  # the last line says most: the disk is full, for instance
+            lines = done.stderr.decode(errors="replace").strip().splitlines()
+            raise OSError(lines[-1].rpartition(": ")[2] if lines else f"ffmpeg {done.returncode}")
 
     _write_whole(Path(path), write)
 
@@ -138,16 +145,15 @@ def write_png(path: str | Path, picture: Tensor) -> None:
 def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Write under another name first, so that the file is whole or absent."""
     temporary = path.with_name(f"unfinished-{path.name}")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            f"could not write {path} ({error.strerror or error}): free some space or check the "
-            "folder's permissions"
-        ) from error
+        try:
+            write(temporary)
+            os.replace(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def _frames(frames: Tensor) -> np.ndarray:

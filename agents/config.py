@@ -143,6 +143,26 @@ class TrainConfig:
                 f"average_rate={self.average_rate} must be at most 1, where it copies"
             )
 
+    @property
+    def frames_before_learning(self) -> int:
+        """Frames with random actions: `prefill`, and in every world the rows of a sequence."""
+        return max(self.prefill, self.length * self.hardware.num_envs * self.env.action_repeat)
+
+    def check_learns(self) -> None:
+        """Raise ConfigError for a run that would end without having learnt anything."""
+        worlds, before = self.hardware.num_envs, self.frames_before_learning
+        if self.replay_rows // worlds < self.length:
+            raise ConfigError(
+                f"replay_rows={self.replay_rows} keep less of each of {worlds} worlds than a "
+                f"sequence of length={self.length}: give {self.length * worlds} or more"
+            )
+        if self.frames <= before and self.data is None:
+            raise ConfigError(
+                f"frames={self.frames} are over before learning begins, after {before} frames with "
+                f"random actions: give more, or less of prefill={self.prefill}, "
+                f"length={self.length} or hardware.num_envs={worlds}"
+            )
+
 
 def load(argv: Sequence[str], kind: type[T] = TrainConfig, root: str = "train") -> T:
     """Settings from command-line words such as `env=walker-walk frames=50000`.

@@ -143,6 +143,7 @@ def check_run(words: Sequence[str]) -> Iterable[Finding]:
 
     try:
         config = load(words)
+        config.check_learns()
     except UserError as error:
         yield Finding("settings", str(error), "correct the command line")
         return

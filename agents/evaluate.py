@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from aef_worldmodel.errors import UserError
+from aef_worldmodel.errors import UserError, writing
 from aef_worldmodel.persistence import load_latest
 from aef_worldmodel.video import write_mp4, write_png
 from agents import config as settings
@@ -23,6 +23,8 @@ from agents.roster import load_weights_of, make_learner, make_policy
 from agents.schema import ConfigError, to_dict
 from agents.words import agent_name
 from agents.worlds import has_choices, make_worlds
+
+KEY = ("task", "run", "frames", "agent", "settings", "episodes", "seed")  # of a row of a table
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,23 @@ def main(argv: Sequence[str]) -> int:
     torch.manual_seed(asked.seed)
     learner, config = load_learner(Path(asked.run), hardware)
     env = make_worlds(config.env, asked.episodes, hardware, asked.seed)
+    if env.single_action_space.shape != (learner.model.action_dim,):
+        raise UserError(
+            f"{asked.run} learnt with {learner.model.action_dim} actions, but env.task="
+            f"{config.env.task} of its config.yaml has {env.single_action_space.shape[0]}: put "
+            "the task there that it was trained on"
+        )
     policy = make_policy(asked.agent or config.agent, learner, False, has_choices(env))
+    own = f"evaluation-{agent_name(type(asked.agent))}" if asked.agent else "evaluation"
+    out = Path(asked.out or Path(asked.run) / own)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    table = Results(asked.table, KEY) if asked.table else None
     print(describe(hardware))
     begin = time.monotonic()
     episodes = run_episodes(learner, policy, env, asked.seed)
     seconds = time.monotonic() - begin
     report = report_dream(learner, episodes)
-    own = f"evaluation-{agent_name(type(asked.agent))}" if asked.agent else "evaluation"
-    out = Path(asked.out or Path(asked.run) / own)
     write_mp4(out / "dream.mp4", report.film)
     write_png(out / "dream.png", report.strip)
     write_returns(out / "returns.csv", episodes.returns.tolist(), asked.seed)
@@ -97,16 +108,16 @@ def main(argv: Sequence[str]) -> int:
     for name, value in report.scores.items():
         print(f"  {name} {value:.1f} dB")
     print(f"written to {out}: returns.csv, dream.mp4, dream.png")
-    if asked.table:
+    if table:
         pace = asked.episodes * env.episode_decisions / seconds
         results = {"return": mean, "std": std, "decisions_per_s": pace}
-        add_row(asked, config, argv, results)
+        add_row(table, asked, config, argv, results)
     return 0
 
 
 def write_returns(path: Path, returns: list[float], seed: int) -> None:
     """One row an episode."""
-    with open(path, "w", newline="") as file:
+    with writing(path), open(path, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["episode", "seed", "return"])
         for i, value in enumerate(returns):
@@ -114,18 +125,16 @@ def write_returns(path: Path, returns: list[float], seed: int) -> None:
 
 
 def add_row(
-    asked: EvaluateConfig, config: settings.TrainConfig, argv: Sequence[str], results: dict
-) -> None:
+    table: Results, asked: EvaluateConfig, config: settings.TrainConfig, argv: Sequence[str],
+    results: dict,
+) -> None:  # fmt: skip
     """Adds what was measured to the table asked for, once."""
     agent, run = asked.agent or config.agent, Path(asked.run)
     changed = {k: v for k, v in to_dict(agent).items() if v != to_dict(type(agent)()).get(k)}
-    key = {
-        "task": config.env.task, "run": run.name, "frames": load_latest(run / "checkpoints").step,
-        "agent": agent_name(type(agent)),
-        "settings": " ".join(f"{k}={v}" for k, v in changed.items()),
-        "episodes": asked.episodes, "seed": asked.seed,
-    }  # fmt: skip
-    table = Results(asked.table, key)
+    key = dict(zip(KEY, (
+        config.env.task, run.name, load_latest(run / "checkpoints").step, agent_name(type(agent)),
+        " ".join(f"{k}={v}" for k, v in changed.items()), asked.episodes, asked.seed,
+    )))  # fmt: skip
     if table.find(key) is None:
         origin = {"commit": commit(), "hardware": machine(resolve(asked.hardware))}
         table.add(key | results | origin | {"command": command("agents.evaluate", argv)})

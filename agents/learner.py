@@ -42,16 +42,23 @@ class Learner:
         frame_shape: (C, H, W) of uint8 frames.
         action_dim: A.
         discrete: actions are choices among A.
+
+    Raises:
+        UserError: there is no such world model of such frames, or nothing to imagine from.
     """
 
     world_model = WorldModel  # what it makes, of settings, frame_shape and A
 
     def __init__(self, config: TrainConfig, frame_shape: tuple[int, int, int], action_dim: int,
                  discrete: bool = False):
+        if config.length <= WARM_ROWS:
+            raise UserError(
+                f"length={config.length} leaves nothing to imagine from, since the first "
+                f"{WARM_ROWS} rows of a sequence only warm the state: give {WARM_ROWS + 1} or more"
+            )
         self.config = config
         self.device = torch.device(config.hardware.device)
-        self.online = self.world_model(config.world_model, frame_shape, action_dim)
-        self.online.to(self.device)
+        self.online = self._make_model(frame_shape, action_dim)
         self.model = copy.deepcopy(self.online).requires_grad_(False)
         features = config.world_model.recurrent_dim + config.world_model.latent_dim
         agent = ImaginationAgent(config.agent, features, action_dim, discrete)
@@ -71,6 +78,13 @@ class Learner:
             "actor": self._adam(list(self.agent.actor.parameters()), config.actor_rate),
             "critic": self._adam(list(self.agent.critic.parameters()), config.critic_rate),
         }
+
+    def _make_model(self, frame_shape: tuple[int, int, int], action_dim: int) -> WorldModel:
+        try:
+            model = self.world_model(self.config.world_model, frame_shape, action_dim)
+        except ValueError as error:
+            raise UserError(f"there is no such world model: {error}") from error
+        return model.to(self.device)
 
     def _adam(self, parameters: list[nn.Parameter], rate: float) -> torch.optim.Adam:
         return torch.optim.Adam(parameters, rate, betas=(0.9, 0.99), fused=True)
@@ -151,7 +165,7 @@ class Learner:
     def _step_agent(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
         """Imagines from a random subset of replayed states; steps actor, then critic."""
         states = State(rows["recurrent"], rows["latent"])
-        start = State(*(part[:, WARM_ROWS:].flatten(0, 1) for part in states))  # (B (T-3), .)
+        start = State(*(part[:, WARM_ROWS:].flatten(0, 1) for part in states))  # (B (T-5), .)
         chosen = torch.randperm(len(start.latent), generator=self.generator, device=self.device)
         chosen = chosen[: self.config.agent.starts]
         with self.autocast():

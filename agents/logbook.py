@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -12,7 +12,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from aef_worldmodel.errors import UserError
+from aef_worldmodel.errors import writing
 from aef_worldmodel.video import write_mp4, write_png
 from agents.metrics_file import MetricsFile
 from agents.progress import Progress
@@ -83,15 +83,8 @@ class Logbook:
             self.board._get_file_writer().add_summary(_animated(name, film, fps), frames)
         return path
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UserError(
-                f"cannot record the run in {self.run} ({error.strerror or error}): free some "
-                "space or check the folder's permissions, then resume the run"
-            ) from error
+    def _writing(self) -> contextlib.AbstractContextManager:
+        return writing(f"the record of the run in {self.run}", ", then resume the run")
 
 
 def _animated(name: str, film: Tensor, fps: int) -> Summary:

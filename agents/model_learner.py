@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from aef_worldmodel.persistence import load_weights
-from aef_worldmodel.world_model import WorldModel
 from agents.agent import Agent
 from agents.config import TrainConfig
 from agents.learner import Learner, restore
@@ -27,7 +26,7 @@ class ModelLearner(Learner):
                  agent: Agent):
         self.config, self.agent = config, agent
         self.device = torch.device(config.hardware.device)
-        self.online = WorldModel(config.world_model, frame_shape, action_dim).to(self.device)
+        self.online = self._make_model(frame_shape, action_dim)
         self.model = copy.deepcopy(self.online).requires_grad_(False)
         self.groups = self.online.groups()
         self.last: dict[str, Tensor] | None = None

@@ -23,7 +23,7 @@ class OfflineTrainer(Trainer):
     everything is as in a run that acts: evaluations in the real worlds, checkpoints, resume.
     `frames` and `decisions` count what an acting run would have played for the same updates.
 
-    Raises UserError if the data are of another task or of other pictures.
+    Raises UserError if the data are of another task or of other pictures, or too few.
     """
 
     counted = (*COUNTERS, "ingested")
@@ -69,6 +69,12 @@ class OfflineTrainer(Trainer):
         while self.ingested < len(self.episodes) and not self.stopping:
             self._ingest()
             book.progress.say(f"read {self.ingested} of {len(self.episodes)} episodes")
+        longest = int(self.replay.rows_per_world.max())
+        if longest < self.config.length and not self.stopping:
+            raise UserError(
+                f"data={self.config.data} has {longest} rows for a world, fewer than a sequence of "
+                f"length={self.config.length}: record more episodes, or give a smaller length"
+            )
         return super().train(book)
 
     def act(self) -> None:

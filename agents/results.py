@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from aef_worldmodel.errors import UserError
+from aef_worldmodel.errors import UserError, writing
 
 Row = dict[str, str]
 
@@ -20,14 +20,17 @@ class Results:
         key: columns that say what was measured.
 
     Raises:
-        UserError: the file is there and has no such columns.
+        UserError: the file is there and cannot be read, or has no such columns.
     """
 
     def __init__(self, path: str | Path, key: Sequence[str]):
         self.path, self.key, self.rows = Path(path), tuple(key), []
         if self.path.exists():
-            with open(self.path, newline="") as file:
-                self.rows = list(csv.DictReader(file))
+            try:
+                with open(self.path, newline="") as file:
+                    self.rows = list(csv.DictReader(file))
+            except (OSError, ValueError) as error:
+                raise UserError(f"cannot read {path} ({error}): give another file") from error
         if any(row.get(name) is None for row in self.rows for name in key):
             raise UserError(f"{path} is no table of this command (it lacks one of the columns "
                             f"{', '.join(key)}): give another file")  # fmt: skip
@@ -39,16 +42,20 @@ class Results:
         return next(same, None)
 
     def add(self, row: Mapping[str, object]) -> None:
-        """Appends a row. The file is replaced at once: a kill leaves the former one whole."""
+        """Appends a row. The file is replaced at once: a kill leaves the former one whole.
+
+        Raises UserError if it cannot be written.
+        """
         self.rows.append({name: written(value) for name, value in row.items()})
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(self.path.name + ".tmp")
-        with open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(temporary, self.path)
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "w", newline="") as file:
+                writer = csv.DictWriter(file, columns, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(self.rows)
+            os.replace(temporary, self.path)
 
 
 def written(value: object) -> str:

@@ -31,13 +31,10 @@ def make_learner(
     agent = config.agent
     if isinstance(agent, PlannerConfig) and needs_actor_critic(agent):
         agent = agent.imagination
-    try:
-        if isinstance(agent, ImaginationConfig):
-            return kind(dataclasses.replace(config, agent=agent), shape, action_dim, discrete)
-        beside = _make_agent(config, action_dim, discrete)
-        return ModelLearner(config, shape, action_dim, beside)
-    except ValueError as error:
-        raise UserError(f"there is no such world model: {error}") from error
+    if isinstance(agent, ImaginationConfig):
+        return kind(dataclasses.replace(config, agent=agent), shape, action_dim, discrete)
+    beside = _make_agent(config, action_dim, discrete)
+    return ModelLearner(config, shape, action_dim, beside)
 
 
 def needs_actor_critic(config: PlannerConfig) -> bool:

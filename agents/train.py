@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from aef_worldmodel.errors import UserError
+from aef_worldmodel.errors import UserError, writing
 from aef_worldmodel.persistence import list_checkpoints
 from agents import entry
 from agents.config import TrainConfig, load, save
@@ -79,15 +79,31 @@ def write_provenance(
     if frames is None or not path.exists():
         facts = {"command": f"python -m agents.train {words}", **now}
     else:
-        facts = json.loads(path.read_text())
+        facts = read_provenance(path)
         if words:
             facts["command"] += f"; from {frames:,} frames on {words}"
         for name, value in now.items():
             if value not in facts[name].split("; "):
                 facts[name] += f"; {value}"
     temporary = run / "provenance.json.tmp"
-    temporary.write_text(json.dumps(facts, indent=1) + "\n")
-    os.replace(temporary, path)
+    with writing(path):
+        temporary.write_text(json.dumps(facts, indent=1) + "\n")
+        os.replace(temporary, path)
+
+
+def read_provenance(path: Path) -> dict[str, str]:
+    """What `write_provenance` wrote.
+
+    Raises UserError for a file that does not hold it.
+    """
+    try:
+        facts = json.loads(path.read_text())
+        return {name: str(facts[name]) for name in ("command", "commit", "hardware")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged ({type(error).__name__}): restore it, or delete it to go on "
+            "without what it says of the run's beginning"
+        ) from error
 
 
 def stop_on_signals(trainer: Trainer, progress: Progress) -> None:

@@ -35,6 +35,10 @@ class Trainer:
     Args:
         config: the run's settings.
         run: its folder.
+
+    Raises:
+        UserError: it would never learn, its worlds or networks cannot be made, or its replay
+            cannot be kept.
     """
 
     counted = COUNTERS
@@ -42,6 +46,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, run: Path):
         self.config, self.run = config, run
+        config.check_learns()
         torch.manual_seed(config.seed)
         self.env = self.make_worlds(config.hardware.num_envs, config.seed, training=True)
         self.eval_env = None  # made at the first evaluation
@@ -110,9 +115,7 @@ class Trainer:
     def learning(self) -> bool:
         """Whether the random decisions of the beginning are over: `prefill` frames, and in every
         world at least the rows of a sequence."""
-        c = self.config
-        least = c.length * self.env.num_envs * c.env.action_repeat
-        return self.frames >= max(c.prefill, least)
+        return self.frames >= self.config.frames_before_learning
 
     # -- acting --------------------------------------------------------------------------
 

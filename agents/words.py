@@ -19,8 +19,9 @@ from agents.hardware import choose_profile
 from agents.schema import ConfigError, field_docs, hint, kind_of, leaves, members, takes
 
 FOLDER = Path(configs.__file__).parent
-FIXED = (  # what the rows of a run's replay and the state of its worlds hang on
-    "env.task", "env.action_repeat", "env.image_size", "env.crop", "env.backend", "seed", "run"
+FIXED = (  # what a run's replay, worlds and networks are made for
+    "env.task", "env.action_repeat", "env.image_size", "env.crop", "env.backend", "agent.kind",
+    "seed", "run",
 )  # fmt: skip
 
 
@@ -169,8 +170,10 @@ def resumed(words: list[tuple[str, str]], kind: type) -> dict[str, Any]:
         if key in groups:
             raise ConfigError(f"{key}={value} cannot change when a run is resumed; only keys can")
         if key in FIXED:
-            raise ConfigError(f"{key}={value} cannot change when a run is resumed: its replay and "
-                              "worlds are made for what it had; begin a new run")  # fmt: skip
+            raise ConfigError(
+                f"{key}={value} cannot change when a run is resumed: its replay, worlds and "
+                "networks are made for what it had; begin a new run"
+            )
         if key == "eye":
             raise ConfigError(f"eye={value} comes too late for a run that has its own: begin a new "
                               f"run with it, or leave it out")  # fmt: skip

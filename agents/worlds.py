@@ -1,5 +1,7 @@
 """The worlds a run plays in, from its settings; every action a row of numbers in [-1, 1]."""
 
+import warnings
+
 import gymnasium as gym
 import numpy as np
 import torch
@@ -26,6 +28,10 @@ def make_worlds(env: EnvConfig, count: int, hardware: HardwareConfig, seed: int 
             env.task, count, env.backend, device=hardware.device, seed=seed, **drawn,
             image_size=env.image_size, action_repeat=env.action_repeat, threads=hardware.threads,
         )  # fmt: skip
+        if foreign:
+            with warnings.catch_warnings():  # Gymnasium warns of what is said below
+                warnings.simplefilter("ignore")
+                made.reset(seed=seed)  # where drawing fails for them, the first picture does
     except ValueError as error:
         raise UserError(f"env.task={env.task}: {error}") from error
     discrete = isinstance(made.single_action_space, gym.spaces.Discrete)

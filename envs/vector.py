@@ -107,6 +107,7 @@ class BatchedEnv(VectorEnv):
         self.render_size = image_shape("render_size", render_size)
         self.threads = min(positive("threads", threads or cores()), num_envs)
         self.model = compile_model(task.spec())
+        self._model_name = self.model.names.split(b"\0")[0].decode()
         self._every_world = torch.arange(self.num_envs, device=self.device)
         self.camera = camera_index(self.model, task.camera if camera is None else camera)
         self.substeps = task.substeps(self.model)
@@ -255,10 +256,11 @@ class BatchedEnv(VectorEnv):
         """How often, since the beginning, a world's physics failed, by kind of failure."""
         return dict(self._faults)
 
-    def state(self) -> dict[str, Tensor | dict]:
+    def state(self) -> dict[str, Tensor | dict | str]:
         """All that the future depends on, for `set_state`: tensors on the CPU."""
         physics = {name: value.cpu() for name, value in self.sim.state().items()}
         return physics | {
+            "model": self._model_name,
             "seeds": self._seeds.clone(),
             "episode": self._episode.clone(),
             "decision": self._decision.clone(),
@@ -267,7 +269,7 @@ class BatchedEnv(VectorEnv):
             **self._observer.state(),
         }
 
-    def set_state(self, state: dict[str, Tensor | dict]) -> None:
+    def set_state(self, state: dict[str, Tensor | dict | str]) -> None:
         """Goes on from what `state` returned, bit for bit on the CPU.
 
         Raises:
@@ -276,6 +278,11 @@ class BatchedEnv(VectorEnv):
         mine = self.state()
         shapes = {k: tuple(v.shape) for k, v in mine.items() if isinstance(v, Tensor)}
         given = {k: tuple(v.shape) for k, v in state.items() if isinstance(v, Tensor)}
+        if (other := state.get("model", self._model_name)) != self._model_name:
+            raise ValueError(
+                f"This state is of a {other!r}, this environment has a {self._model_name!r}: make "
+                "it with the same task."
+            )
         if shapes != given:
             raise ValueError(
                 f"This state does not fit: its tensors are {given}, this environment's {shapes}; "

@@ -48,5 +48,13 @@ class Lights(Grey):
         return float(action == 1)
 
 
+class Blind(Grey):
+    """It cannot draw."""
+
+    def picture(self):
+        raise ValueError("there is no light")
+
+
+gym.register("Blind-v0", Blind, max_episode_steps=6)
 gym.register("Dusk-v0", Dusk, max_episode_steps=25)
 gym.register("Lights-v0", Lights, max_episode_steps=6)

@@ -43,6 +43,8 @@ def test_this_machine_is_well(capsys):
         ("hardware=gpuu", "settings     unknown hardware=gpuu: did you mean gpu?"),
         ("env.action_repeat=3", "environment  env.task=cheetah-run: action_repeat=3 does not"),
         ("env.image_size=50", "environment  there is no such world model: frames of 50x50 pixels"),
+        ("length=5", "environment  length=5 leaves nothing to imagine from"),
+        ("length=9000", "settings     frames=100000 are over before learning begins, after 144000"),
         ("run=.", "run          . holds a run already"),
     ],
 )

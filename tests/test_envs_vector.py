@@ -189,6 +189,9 @@ def test_state_survives_torch_save(env, tmp_path):
 def test_a_state_of_another_shape_is_refused(env):
     with pytest.raises(ValueError, match="does not fit"):
         env.set_state(make(num_envs=2).state())
+    walker = make("walker-walk", num_envs=env.num_envs)  # its tensors have the same shapes
+    with pytest.raises(ValueError, match=r"state is of a 'planar walker', .* has a 'cheetah'"):
+        env.set_state(walker.state())
 
 
 def test_any_camera_and_any_shape_of_picture():

@@ -35,7 +35,7 @@ TINY = [
     "hardware.autocast=float32", "world_model.latent_dim=4", "world_model.recurrent_dim=8",
     "world_model.hidden_dim=8", "world_model.width=4", "world_model.decoded_frames=8",
     "agent.starts=4", "agent.horizon=2", "agent.hidden_dim=8", "batch=2", "length=6",
-    "frames=200", "prefill=200", "pretrain=1", "eval_every=1000000",
+    "frames=200", "prefill=190", "pretrain=1", "eval_every=1000000",
 ]  # fmt: skip
 
 

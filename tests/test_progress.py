@@ -81,6 +81,17 @@ def test_a_line_cut_short_is_dropped(tmp_path, torn):
     assert path.read_text() == "frames,loss\n1,0.5\n2,0.25\n3,0.125\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "what"), [("loss\n1\n", "a row has no frames"), ("frames\nmany\n", "could not conv")]
+)
+def test_a_damaged_record_is_named(tmp_path, text, what):
+    path = tmp_path / "metrics.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"metrics\.csv is damaged \({what}"):
+        MetricsFile(path, after=10)
+    assert path.read_text() == text
+
+
 def test_a_new_run_starts_a_new_record(tmp_path):
     path = tmp_path / "metrics.csv"
     MetricsFile(path).write({"frames": 5, "old": 1})
@@ -188,4 +199,5 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(MetricsFile, "write", full)
     with Logbook(tmp_path, progress()[0]) as log, pytest.raises(UserError) as caught:
         log.write({"frames": 1})
-    assert str(caught.value).startswith(f"cannot record the run in {tmp_path} (No space left")
+    said = f"could not write the record of the run in {tmp_path} (No space left"
+    assert str(caught.value).startswith(said)

@@ -15,10 +15,11 @@ import torch
 from aef_worldmodel.errors import UserError
 from aef_worldmodel.persistence import list_checkpoints, load_checkpoint
 from agents import config as settings
+from agents import evaluate
 from agents.learner import NonFinite
 from agents.logbook import Logbook
 from agents.progress import Progress
-from agents.train import hold, main
+from agents.train import hold, main, write_provenance
 from agents.trainer import Trainer
 
 SMALL = [
@@ -133,6 +134,20 @@ def test_learning_waits_for_a_sequence_in_every_world(tmp_path):
     trainer.train(book(trainer))
     rows = trainer.config.length * trainer.env.num_envs
     assert trainer.updates == trainer.config.pretrain + (38 - rows) // 20  # none earned before
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("prefill=400", "frames=400 are over before learning begins, after 400 frames"),
+        ("length=100", "frames=400 are over before learning begins, after 400 frames"),
+        ("replay_rows=11", "replay_rows=11 keep less of each of 2 worlds than a sequence of len"),
+        ("length=5", "length=5 leaves nothing to imagine from"),
+    ],
+)
+def test_a_run_that_would_never_learn_is_refused(tmp_path, word, sentence):
+    with pytest.raises(UserError, match=sentence):
+        make(tmp_path, word)
 
 
 @pytest.mark.parametrize(("words", "recency"), [((), 3.0), (("recency=1",), 1.0)])
@@ -285,10 +300,26 @@ def test_a_minute_from_nothing_to_an_evaluated_agent(tmp_path):
     assert "return" in played.stdout
     for name in ("returns.csv", "dream.mp4", "dream.png"):
         assert (run / "evaluation" / name).stat().st_size > 0
+    with pytest.raises(UserError, match=r"could not write .*returns\.csv \(File exists\)"):
+        evaluate.main([f"run={run}", f"out={run / 'evaluation' / 'returns.csv'}"])
+    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace(
+        "cartpole-swingup", "cheetah-run"))  # fmt: skip
+    with pytest.raises(UserError, match=r"learnt with 1 actions, but env.task=cheetah-run .* has 6"):
+        evaluate.main([f"run={run}"])
     again = command("agents.train", *words)
     assert again.returncode == 1
     assert "holds a run already" in again.stderr
     assert "Traceback" not in again.stderr
+
+
+def test_a_damaged_note_of_the_origin_is_named(tmp_path):
+    write_provenance(tmp_path, ["frames=1"], settings.load([]), None)
+    path = tmp_path / "provenance.json"
+    for text in ("{", "[]", '{"command": "x"}'):
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"provenance\.json is damaged"):
+            write_provenance(tmp_path, [], settings.load([]), 10)
+        assert path.read_text() == text
 
 
 def test_interrupt_saves_and_leaves_with_130(tmp_path):

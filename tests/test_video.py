@@ -1,11 +1,10 @@
 """Films and strips: right sizes, the horizon visible, files that play."""
 
-import errno
-
-import imageio.v2 as imageio
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from aef_worldmodel import video
 from aef_worldmodel.errors import UserError
@@ -58,8 +57,10 @@ def test_mp4_plays(tmp_path, size):
     frames = torch.zeros(7, height, width, 3, dtype=torch.uint8)
     frames[:, : height // 2] = torch.arange(7, dtype=torch.uint8).view(7, 1, 1, 1) * 30
     write_mp4(tmp_path / "deep" / "a.mp4", frames, fps=10)
-    with imageio.get_reader(tmp_path / "deep" / "a.mp4") as reader:
-        read = np.stack(list(reader.iter_data()))
+    about, *film = imageio_ffmpeg.read_frames(tmp_path / "deep" / "a.mp4")
+    width, height = about["size"]
+    read = np.stack([np.frombuffer(f, np.uint8).reshape(height, width, 3) for f in film])
+    height, width = size
     assert read.shape == (7, height + height % 2, width + width % 2, 3)
     difference = read[:, : height // 2 - 2].astype(int).mean((1, 2, 3)) - np.arange(7) * 30
     assert np.abs(difference).max() < 8
@@ -69,28 +70,27 @@ def test_mp4_plays(tmp_path, size):
 def test_png_is_exact(tmp_path):
     picture = strip(rows(), CAPTIONS, mark_at=2)
     write_png(tmp_path / "a.png", picture)
-    assert np.array_equal(imageio.imread(tmp_path / "a.png"), picture.numpy())
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), picture.numpy())
 
 
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
-    class Writer:
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *args):
-            return False
-
-        def append_data(self, frame):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    def writer(path, **settings):
-        path.write_bytes(b"half")
-        return Writer()
-
-    monkeypatch.setattr(imageio, "get_writer", writer)
+    program = tmp_path / "bin" / "ffmpeg"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\nfor last; do :; done\nprintf half > $last\n"
+        "echo '[out#0] Error closing file: No space left on device' >&2\nexit 1\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(program))
     with pytest.raises(UserError, match=r"could not write .*a\.mp4 \(No space left on device\)"):
         write_mp4(tmp_path / "a.mp4", torch.zeros(2, 4, 4, 3, dtype=torch.uint8))
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [program.parent]
+
+
+def test_a_file_in_the_folders_place_is_named(tmp_path):
+    (tmp_path / "film").write_text("")
+    with pytest.raises(UserError, match=r"could not write .*a\.mp4 \((File|Not)"):
+        write_mp4(tmp_path / "film" / "a.mp4", torch.zeros(2, 4, 4, 3, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize(

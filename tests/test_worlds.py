@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import envs
+from aef_worldmodel.errors import UserError
 from agents.config import ConfigError, EnvConfig
 from agents.hardware import HardwareConfig
 from agents.worlds import Restarts, has_choices, make_training_worlds, make_worlds, state_of
@@ -87,3 +88,10 @@ def test_other_peoples_worlds_begin_anew_too(threads):
 def test_a_restart_takes_longer_than_a_decision():
     with pytest.raises(ConfigError, match=r"env\.restart_every=2 must be above env\.action_rep"):
         EnvConfig(restart_every=2)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_worlds_that_cannot_draw_are_one_sentence(threads):
+    env = EnvConfig("gym:grey:Blind-v0", image_size=16)
+    with pytest.raises(UserError, match=r"env\.task=gym:grey:Blind-v0: there is no light"):
+        make_worlds(env, 2, HardwareConfig(device="cpu", threads=threads))
