@@ -304,7 +304,7 @@ def test_a_minute_from_nothing_to_an_evaluated_agent(tmp_path):
         evaluate.main([f"run={run}", f"out={run / 'evaluation' / 'returns.csv'}"])
     (run / "config.yaml").write_text((run / "config.yaml").read_text().replace(
         "cartpole-swingup", "cheetah-run"))  # fmt: skip
-    with pytest.raises(UserError, match=r"learnt with 1 actions, but env.task=cheetah-run .* has 6"):
+    with pytest.raises(UserError, match=r"learnt with 1 actions, but .*cheetah-run .* has 6"):
         evaluate.main([f"run={run}"])
     again = command("agents.train", *words)
     assert again.returncode == 1
