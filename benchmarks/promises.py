@@ -1,6 +1,6 @@
 """What dreams promise, beside what comes: whether an agent learns in a world that is too easy.
 
-    python -m benchmarks.promises RUN [--temperatures 0 0.5 1] [--episodes 10]
+    python -m benchmarks.promises RUN [--temperatures 0 0.5 1] [--episodes 10] [--worst 0.1]
 
 The run's actor plays real episodes as it explores, noise and all. From states on the way dreams of
 as many decisions begin, under the same actor. Reported, mean over the starts:
@@ -12,7 +12,7 @@ as many decisions begin, under the same actor. Reported, mean over the starts:
     critic_end   the critic's value, LENGTH decisions later
 
 One row for what came, one for the dreams of each temperature; rows that are there are not made
-again.
+again. With --worst only from the share of starts after which least came: where the agent failed.
 """
 
 import argparse
@@ -95,6 +95,11 @@ def windows(rows: Tensor, length: int) -> Tensor:
     return torch.cat([rows[t : t + length] for t in starts], 1)
 
 
+def worst(reward: Tensor, share: float) -> Tensor:
+    """Which of M starts, whose rewards (LENGTH, M) came, are the share with the least: indices."""
+    return reward.sum(0).argsort()[: max(1, round(share * reward.shape[1]))]
+
+
 def dreamer_of(run: Path, seed: int) -> tuple[Learner, TrainConfig, int]:
     """Learner and settings of a run, on one thread of the CPU, and the frames it has seen; `seed`
     is what the actor's noise begins with."""
@@ -110,6 +115,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 0.5, 1.0])
     parser.add_argument("--episodes", type=int, default=10)
+    parser.add_argument("--worst", type=float, default=1.0)
     parser.add_argument("--out", type=Path, default=Path("results/promises.csv"))
     asked = parser.parse_args(argv)
     learner, config, frames = dreamer_of(asked.run, SEED)
@@ -117,15 +123,19 @@ def main(argv: list[str]) -> int:
     results = Results(asked.out, KEY)
     source = {"episodes": asked.episodes, "seed": SEED, "commit": commit(),
               "hardware": machine(hardware), "command":
-              f"python -m benchmarks.promises {asked.run.name}"}  # fmt: skip
+              f"python -m benchmarks.promises {asked.run.name} --episodes {asked.episodes} "
+              f"--worst {asked.worst:g}"}  # fmt: skip
     env = make_worlds(config.env, asked.episodes, hardware, SEED)
     states, reward = play(learner, env)
     env.close()
     came = State(*(windows(part, LENGTH + 1) for part in states)), windows(reward, LENGTH)
+    chosen = worst(came[1], asked.worst)
+    came = State(*(part[:, chosen] for part in came[0])), came[1][:, chosen]
     start = State(*(part[0] for part in came[0]))
-    told = {f"dreams, temperature {t:g}": t for t in asked.temperatures}
+    of_which = "" if asked.worst == 1 else f", worst {asked.worst:g}"
+    told = {f"dreams, temperature {t:g}{of_which}": t for t in asked.temperatures}
     rows = []
-    for what in ("what came", *told):
+    for what in (f"what came{of_which}", *told):
         key = dict(zip(KEY, (config.env.task, asked.run.name, frames, what)))
         if results.find(key) is None:
             of = dream(learner, start, told[what]) if what in told else came

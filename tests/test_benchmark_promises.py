@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aef_worldmodel.dynamics import State
-from benchmarks.promises import LENGTH, STRIDE, measure, windows
+from benchmarks.promises import LENGTH, STRIDE, measure, windows, worst
 
 
 def test_windows_begin_every_so_many_decisions_and_end_with_the_rows():
@@ -16,6 +16,13 @@ def test_windows_begin_every_so_many_decisions_and_end_with_the_rows():
     assert found.shape == (LENGTH + 1, 2 * 16) and found.max() < 1500
     assert found[0, :4].tolist() == [0, 1000, STRIDE, 1000 + STRIDE]
     assert torch.equal(found[-1], found[0] + LENGTH)
+
+
+def test_the_worst_starts_are_those_after_which_least_came():
+    reward = torch.tensor([3.0, 0.0, 2.0, 1.0]).repeat(LENGTH, 1)
+    assert worst(reward, 0.5).tolist() == [1, 3]
+    assert worst(reward, 0.01).tolist() == [1]
+    assert sorted(worst(reward, 1).tolist()) == [0, 1, 2, 3]
 
 
 def test_promises_are_discounted_and_end_with_the_critics_word():
