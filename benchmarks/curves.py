@@ -52,8 +52,8 @@ def draw_published(axes, task: str, limit: int) -> None:
 
 
 def draw_ours(axes, task: str) -> int:
-    """Our runs of a task: thin lines, and a thick one for the mean of those with today's settings,
-    or with earlier ones if there are no others. Returns frames."""
+    """Our runs of a task: thin lines, and a thick one for the mean of those with the latest
+    settings (rays a pixel apart), or with earlier ones if there are no others. Returns frames."""
     rows = [r for r in read("results/returns.csv") if r["task"] == task]
     runs = defaultdict(list)
     for r in rows:
@@ -63,7 +63,7 @@ def draw_ours(axes, task: str) -> int:
         commits = [run[0]["commit"] for run in found]
         earlier = [bool({c, f"{task} {c}"} & EARLIER) for c in commits]
         seeds = [run for run, before in zip(found, earlier) if not before]
-        when = "today's settings" if seeds else "earlier settings"
+        when = "latest settings" if seeds else "earlier settings"
         seeds = seeds or found
         means, minutes = defaultdict(list), defaultdict(list)
         for run in found:
