@@ -11,15 +11,17 @@ rows. `terminal` is true in the last row of an episode that ended, and nowhere i
 
 import json
 import os
+import tokenize
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from aef_worldmodel.errors import UserError
+from aef_worldmodel.errors import UserError, writing
 
 FORMAT = 1
 FIELDS = ("frame", "action", "reward", "first", "terminal")
@@ -33,28 +35,42 @@ def episode_path(folder: str | Path, number: int) -> Path:
 def write_episode(folder: str | Path, number: int, rows: Mapping[str, Tensor]) -> None:
     """Writes an episode, compressed; the file is whole or not there.
 
-    Raises ValueError unless rows has the fields above, of one length.
+    Raises ValueError unless rows has the fields above, of one length, and UserError if the file
+    cannot be written.
     """
     if set(rows) != set(FIELDS) or len({len(value) for value in rows.values()}) != 1:
         shapes = {name: tuple(value.shape) for name, value in rows.items()}
         raise ValueError(f"an episode has {', '.join(FIELDS)} of one length, not {shapes}")
     path = episode_path(folder, number)
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        np.savez_compressed(file, **{name: value.cpu().numpy() for name, value in rows.items()})
-    os.replace(temporary, path)
+    with writing(path):
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, **{name: value.cpu().numpy() for name, value in rows.items()})
+        os.replace(temporary, path)
 
 
 def read_episode(path: str | Path) -> dict[str, Tensor]:
     """An episode's rows. Raises UserError, naming the file, if it is damaged."""
+    return _read(path, FIELDS)
+
+
+def count_rows(path: str | Path) -> int:
+    """How many rows an episode has; its frames are not read. Raises UserError as above."""
+    return len(_read(path, ("first",))["first"])
+
+
+def _read(path: str | Path, names: Sequence[str]) -> dict[str, Tensor]:
+    damages = (
+        OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error,
+        tokenize.TokenError, SyntaxError,
+    )  # fmt: skip
     try:
         with np.load(path, allow_pickle=False) as file:
-            rows = {name: torch.from_numpy(file[name]) for name in FIELDS}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            return {name: torch.from_numpy(file[name]) for name in names}
+    except damages as error:
         raise UserError(
             f"{path} is not a recorded episode ({error}): delete it and collect it again"
         ) from error
-    return rows
 
 
 def list_episodes(folder: str | Path) -> list[Path]:
@@ -69,11 +85,12 @@ def read_episodes(folder: str | Path) -> Iterator[dict[str, Tensor]]:
 
 def write_info(folder: str | Path, info: Mapping[str, object]) -> None:
     """Writes the description of a folder's episodes."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
     path = Path(folder) / "info.json"
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"format": FORMAT, **info}, indent=1) + "\n")
-    os.replace(temporary, path)
+    with writing(path):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps({"format": FORMAT, **info}, indent=1) + "\n")
+        os.replace(temporary, path)
 
 
 def read_info(folder: str | Path) -> dict:

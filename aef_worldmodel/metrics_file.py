@@ -62,7 +62,7 @@ def read_metrics(path: str | Path, key: str | None = None) -> list[Row]:
     """
     if not Path(path).exists():
         return []
-    text = Path(path).read_text()
+    text = Path(path).read_text(errors="replace")
     whole = text[: text.rfind("\n") + 1]
     lines = list(csv.reader(whole.splitlines()))
     names = lines[0] if lines else []

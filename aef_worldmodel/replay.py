@@ -41,7 +41,8 @@ class Replay:
     world were added since. Beyond that the oldest overwritten rows are left out on loading.
 
     A folder that exists already keeps its rows. Its rings grow to a larger capacity as long as
-    they have not come round; otherwise they keep the size they have.
+    they have not come round; otherwise they keep the size they have, of which at most half is
+    slack.
 
     Args:
         directory: the run's folder; rows are kept in its subfolder `replay`.
@@ -115,7 +116,7 @@ class Replay:
             self._open_marks(kept=1)
             grows = self.rows > found and bool((self.written <= found).all())
             self.rows = self.rows if grows else found
-            self.window = max(self.rows - self.slack, 1)
+            self.window = max(self.rows - self.slack, (self.rows + 1) // 2)
         self._check_space(self._bytes(self.rows) - self._bytes(found))
         self.directory.mkdir(parents=True, exist_ok=True)
         if not found:

@@ -123,7 +123,8 @@ def write_mp4(path: str | Path, frames: Tensor, fps: int = 25) -> None:
     ]  # fmt: skip
 
     def write(temporary: Path) -> None:
-        done = subprocess.run([*words, temporary], input=array.tobytes(), capture_output=True)
+        out = f"file:{temporary.absolute()}"  # whatever its name looks like to ffmpeg
+        done = subprocess.run([*words, out], input=array.tobytes(), capture_output=True)
         if done.returncode:  # the last line says most: the disk is full, for instance
             lines = done.stderr.decode(errors="replace").strip().splitlines()
             raise OSError(lines[-1].rpartition(": ")[2] if lines else f"ffmpeg {done.returncode}")

@@ -25,7 +25,7 @@ from aef_worldmodel.errors import UserError
 from agents import config as settings
 from agents import entry
 from agents.config import EnvConfig
-from agents.evaluate import load_learner
+from agents.evaluate import load_run
 from agents.hardware import HardwareConfig, describe
 from agents.policy import Policy
 from agents.progress import Progress
@@ -110,7 +110,22 @@ def _append(rows, worlds: Tensor, frame, action, reward, first, terminal) -> Non
         rows[i].append({name: value[i].clone() for name, value in zip(names, values)})
 
 
-def describe_data(asked: CollectConfig, env: EnvConfig, argv: Sequence[str]) -> dict:
+def told(asked: CollectConfig, frames: int) -> str:
+    """What plays, in words: another of these is another policy. `frames`: the run's so far."""
+    if not asked.run and not asked.agent:
+        return "random"
+    words = ["agent"]
+    if asked.agent:
+        usual = to_dict(type(asked.agent)())
+        changed = {k: v for k, v in to_dict(asked.agent).items() if v != usual[k]}
+        words = [agent_name(type(asked.agent)), *(f"agent.{k}={v}" for k, v in changed.items())]
+    if asked.run:
+        words.append(f"of {Path(asked.run).name} at {frames} frames")
+        words += ["exploring"] if asked.explore else []
+    return " ".join(words)
+
+
+def describe_data(asked: CollectConfig, env: EnvConfig, frames: int, argv: Sequence[str]) -> dict:
     """What goes into info.json."""
     versions = {}
     for name in PACKAGES:
@@ -118,10 +133,9 @@ def describe_data(asked: CollectConfig, env: EnvConfig, argv: Sequence[str]) -> 
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "absent"
-    player = agent_name(type(asked.agent)) if asked.agent else "random"
     return {
         "env": to_dict(env),
-        "policy": f"agent of {Path(asked.run).name}" if asked.run and not asked.agent else player,
+        "policy": told(asked, frames),
         "seed": asked.seed,
         "worlds": asked.hardware.num_envs,
         "versions": versions,
@@ -146,11 +160,11 @@ def main(argv: Sequence[str]) -> int:
     asked = settings.load(argv, CollectConfig, "collect")
     if asked.out is None:
         raise ConfigError("out is not set: give out=FOLDER, where the episodes shall be")
-    learner, out = None, Path(asked.out)
+    learner, frames, out = None, 0, Path(asked.out)
     torch.set_num_threads(asked.hardware.threads)
     env_config = asked.env
     if asked.run:
-        learner, trained = load_learner(Path(asked.run), asked.hardware)
+        learner, trained, frames = load_run(Path(asked.run), asked.hardware)
         env_config = trained.env
     worlds = asked.hardware.num_envs
     env = make_worlds(env_config, worlds, asked.hardware)
@@ -163,7 +177,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         raise ConfigError("this agent must have learnt before it plays: give run=RUN_DIR, or "
                           "agent=random or agent=scripted")  # fmt: skip
-    info = describe_data(asked, env_config, argv)
+    info = describe_data(asked, env_config, frames, argv)
     if list_episodes(out):
         check_same(out, info)
     else:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from omegaconf import OmegaConf
 
 from aef_worldmodel.config import WorldModelConfig
-from aef_worldmodel.errors import UserError
+from aef_worldmodel.errors import UserError, writing
 from agents.evolution import EvolutionConfig
 from agents.hardware import HardwareConfig, resolve
 from agents.imagination import ImaginationConfig
@@ -52,7 +52,10 @@ class EnvConfig:
     """dm_control: its own simulator and OpenGL pictures, one process a thread; null for ours."""
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for worlds that would begin anew before they begin."""
+        """Raise ConfigError for a number that makes no sense."""
+        for name in ("action_repeat", "image_size", "rays"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"env.{name}={getattr(self, name)} must be at least 1")
         if self.restart_every is not None and self.restart_every <= self.action_repeat:
             raise ConfigError(
                 f"env.restart_every={self.restart_every} must be above env.action_repeat="
@@ -194,10 +197,11 @@ def load(argv: Sequence[str], kind: type[T] = TrainConfig, root: str = "train") 
 
 
 def save(path: str | Path, config: Any) -> None:
-    """Write settings as YAML that `read` takes back."""
+    """Write settings as YAML that `read` takes back. Raises UserError if it cannot be written."""
     temporary = Path(f"{path}.tmp")
-    OmegaConf.save(OmegaConf.create(to_dict(config)), temporary)
-    os.replace(temporary, path)
+    with writing(path):
+        OmegaConf.save(OmegaConf.create(to_dict(config)), temporary)
+        os.replace(temporary, path)
 
 
 def read(path: str | Path, kind: type[T] = TrainConfig) -> T:

@@ -154,8 +154,10 @@ def check_run(words: Sequence[str]) -> Iterable[Finding]:
         except UserError as error:
             yield Finding("run", str(error), "correct the command line")
     rows = min(config.replay_rows, config.frames // config.env.action_repeat)
+    rows += 2 * min(config.checkpoint_every, config.frames) // config.env.action_repeat
     needed = rows * 3 * config.env.image_size**2
-    yield _check_room("disk", Path.cwd(), needed)
+    place = Path(config.resume or config.run or ".").absolute()
+    yield _check_room("disk", next(p for p in (place, *place.parents) if p.exists()), needed)
     yield _check_memory(needed if config.hardware.replay == "memory" else 0)
     yield from check_environment(config)
 

@@ -54,7 +54,14 @@ class EvaluateConfig:
 
 
 def load_learner(run: Path, hardware: HardwareConfig) -> tuple[Learner, settings.TrainConfig]:
-    """The learner of a run at its last checkpoint, on this machine.
+    """The learner of a run at its last checkpoint, on this machine. Raises as `load_run`."""
+    return load_run(run, hardware)[:2]
+
+
+def load_run(
+    run: Path, hardware: HardwareConfig
+) -> tuple[Learner, settings.TrainConfig, int]:
+    """The learner of a run at its last checkpoint, its settings, and the frames it has seen.
 
     Raises UserError if `run` is not a run's folder or its checkpoints cannot be read.
     """
@@ -70,7 +77,7 @@ def load_learner(run: Path, hardware: HardwareConfig) -> tuple[Learner, settings
     discrete = found.meta.get("discrete", False)
     learner = make_learner(config, (3, size, size), actions, discrete)
     load_weights_of(learner, found)
-    return learner, config
+    return learner, config, found.step
 
 
 def main(argv: Sequence[str]) -> int:
@@ -81,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
     hardware = resolve(asked.hardware)
     torch.set_num_threads(hardware.threads)
     torch.manual_seed(asked.seed)
-    learner, config = load_learner(Path(asked.run), hardware)
+    learner, config, frames = load_run(Path(asked.run), hardware)
     env = make_worlds(config.env, asked.episodes, hardware, asked.seed)
     if env.single_action_space.shape != (learner.model.action_dim,):
         raise UserError(
@@ -100,18 +107,21 @@ def main(argv: Sequence[str]) -> int:
     episodes = run_episodes(learner, policy, env, asked.seed)
     seconds = time.monotonic() - begin
     report = report_dream(learner, episodes)
-    write_mp4(out / "dream.mp4", report.film)
-    write_png(out / "dream.png", report.strip)
+    names = ["returns.csv"]
+    if report:
+        write_mp4(out / "dream.mp4", report.film)
+        write_png(out / "dream.png", report.strip)
+        names += ["dream.mp4", "dream.png"]
     write_returns(out / "returns.csv", episodes.returns.tolist(), asked.seed)
     mean, std = score(episodes.returns)
     print(f"{config.env.task}: return {mean:.1f} +- {std:.1f} over {asked.episodes} episodes")
-    for name, value in report.scores.items():
+    for name, value in report.scores.items() if report else ():
         print(f"  {name} {value:.1f} dB")
-    print(f"written to {out}: returns.csv, dream.mp4, dream.png")
+    print(f"written to {out}: {', '.join(names)}")
     if table:
         pace = asked.episodes * env.episode_decisions / seconds
         results = {"return": mean, "std": std, "decisions_per_s": pace}
-        add_row(table, asked, config, argv, results)
+        add_row(table, asked, config, frames, argv, results)
     return 0
 
 
@@ -125,14 +135,14 @@ def write_returns(path: Path, returns: list[float], seed: int) -> None:
 
 
 def add_row(
-    table: Results, asked: EvaluateConfig, config: settings.TrainConfig, argv: Sequence[str],
-    results: dict,
+    table: Results, asked: EvaluateConfig, config: settings.TrainConfig, frames: int,
+    argv: Sequence[str], results: dict,
 ) -> None:  # fmt: skip
     """Adds what was measured to the table asked for, once."""
     agent, run = asked.agent or config.agent, Path(asked.run)
     changed = {k: v for k, v in to_dict(agent).items() if v != to_dict(type(agent)()).get(k)}
     key = dict(zip(KEY, (
-        config.env.task, run.name, load_latest(run / "checkpoints").step, agent_name(type(agent)),
+        config.env.task, run.name, frames, agent_name(type(agent)),
         " ".join(f"{k}={v}" for k, v in changed.items()), asked.episodes, asked.seed,
     )))  # fmt: skip
     if table.find(key) is None:

@@ -21,6 +21,7 @@ class Episodes(NamedTuple):
     frames: Tensor  # (FILMED, T, C, H, W) uint8, the first worlds, on the CPU
     actions: Tensor  # (FILMED, T, A)
     proprio: Tensor  # (FILMED, T, P)
+    alive: Tensor  # (FILMED, T) bool: the row is of the world's first episode
 
 
 def score(returns: Tensor) -> tuple[float, float]:
@@ -40,7 +41,7 @@ def run_episodes(learner, policy: Policy, env, seed: int, filmed: int = FILMED,
     action = torch.zeros(count, learner.model.action_dim, device=device)
     first = torch.ones(count, dtype=torch.bool, device=device)
     alive, returns = first.clone(), torch.zeros(count, device=device)
-    frames, actions, proprio = [], [], []
+    frames, actions, proprio, living = [], [], [], []
     for _ in range(decisions or env.episode_decisions):
         with learner.autocast():
             state = learner.model.observe(state, action, frame, first)
@@ -48,11 +49,13 @@ def run_episodes(learner, policy: Policy, env, seed: int, filmed: int = FILMED,
         frames.append(frame[:filmed].cpu())
         actions.append(action[:filmed].cpu())
         proprio.append(env.proprio()[:filmed].cpu())
+        living.append(alive[:filmed].cpu())
         first = torch.zeros_like(first)
         frame, reward, terminated, truncated, _ = env.step(action)
         returns += reward * alive
-        alive &= ~(terminated | truncated)
-    return Episodes(returns.cpu(), *(torch.stack(x, 1) for x in (frames, actions, proprio)))
+        alive = alive & ~(terminated | truncated)
+    rows = frames, actions, proprio, living
+    return Episodes(returns.cpu(), *(torch.stack(x, 1) for x in rows))
 
 
 class DreamReport(NamedTuple):
@@ -64,9 +67,15 @@ class DreamReport(NamedTuple):
 
 
 @torch.no_grad()
-def report_dream(learner, episodes: Episodes) -> DreamReport:
-    """Films and scores open-loop dreams of the first `LENGTH` decisions of the episodes."""
+def report_dream(learner, episodes: Episodes) -> DreamReport | None:
+    """Films and scores open-loop dreams of the first `LENGTH` decisions of the episodes: the film
+    of the longest, scores of those that last. None if none lasts beyond the context."""
     device = learner.device
+    alive = episodes.alive[:, :LENGTH].to(device)  # (N, L)
+    filmed = int(alive.sum(1).argmax())
+    end = int(alive[filmed].sum())
+    if end <= CONTEXT:
+        return None
     frames = episodes.frames[:, :LENGTH].to(device)  # (N, L, C, H, W)
     actions = episodes.actions[:, :LENGTH].to(device)
     with learner.autocast():
@@ -74,11 +83,13 @@ def report_dream(learner, episodes: Episodes) -> DreamReport:
     scores = {}
     for ahead in HORIZONS:
         t = CONTEXT - 1 + ahead
-        if t < frames.shape[1]:
-            truth, last = dream.reality[:, t], dream.reality[:, CONTEXT - 1]
-            scores[f"dream/psnr_{ahead}"] = psnr(dream.imagination[:, t], truth).mean().item()
+        if t < end:
+            on = alive[:, t]
+            truth, last = dream.reality[on, t], dream.reality[on, CONTEXT - 1]
+            scores[f"dream/psnr_{ahead}"] = psnr(dream.imagination[on, t], truth).mean().item()
             scores[f"dream/copy_{ahead}"] = psnr(last, truth).mean().item()
-    scores["dream/psnr_now"] = psnr(dream.reconstruction, dream.reality).mean().item()
-    rows = [(part[0].cpu() * 255).round().byte() for part in dream]  # each (L, C, H, W)
+    now = psnr(dream.reconstruction, dream.reality)[alive].mean().item()
+    scores["dream/psnr_now"] = now
+    rows = [(part[filmed, :end].cpu() * 255).round().byte() for part in dream]  # (L, C, H, W) each
     captions = ["reality", "reconstruction", "imagination"]
     return DreamReport(film(rows, captions, CONTEXT), strip(rows, captions, CONTEXT), scores)

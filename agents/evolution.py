@@ -25,6 +25,8 @@ from agents.schema import ConfigError
 FULL_COVARIANCE = 200  # parameters up to which correlations are learnt, too
 LEAST_STEP = 0.01  # of a parameter: the dream changes, evolution must go on
 
+FIXED = ("reads", "hidden", "step")  # what controllers, and the steps between them, are made of
+
 
 @dataclass(frozen=True)
 class EvolutionConfig:
@@ -201,16 +203,20 @@ class CmaAgent(Agent):
 
     def state_dict(self) -> dict[str, Any]:
         """What the evolution was told."""
-        return {"evolution": self.evolution.state_dict(), "updates": self.updates}
+        made = {name: getattr(self.config, name) for name in FIXED}
+        return {"evolution": self.evolution.state_dict(), "updates": self.updates, "made": made}
 
     def load_state_dict(self, state: dict[str, Any], source: Path) -> None:
-        """Goes to a saved state. Raises UserError, naming `source`, for another population."""
+        """Goes to a saved state. Raises UserError, naming `source`, for another population or
+        other controllers."""
         told = state["evolution"]["told"]
-        if told.shape[1] != self.config.population:
-            raise UserError(
-                f"{source} was made with agent.population={told.shape[1]}, not "
-                f"{self.config.population}: use the settings it was trained with"
-            )
+        made = {"population": told.shape[1]} | state.get("made", {})
+        for name, value in made.items():
+            if value != getattr(self.config, name):
+                raise UserError(
+                    f"{source} was made with agent.{name}={value}, not "
+                    f"{getattr(self.config, name)}: use the settings it was trained with"
+                )
         self.evolution.load_state_dict(state["evolution"])
         self.updates = state["updates"]
 

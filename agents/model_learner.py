@@ -9,7 +9,7 @@ from torch import Tensor
 from aef_worldmodel.persistence import load_weights
 from agents.agent import Agent
 from agents.config import TrainConfig
-from agents.learner import Learner, restore
+from agents.learner import Learner, refuse_non_finite, restore
 
 
 class ModelLearner(Learner):
@@ -35,7 +35,10 @@ class ModelLearner(Learner):
         self.optimisers = {"model": self._adam(parameters, config.model_rate)}
 
     def _step_agent(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self.agent.learn(rows, self.model)
+        terms = self.agent.learn(rows, self.model)
+        if terms:
+            refuse_non_finite(terms)
+        return terms
 
     def state_dict(self) -> dict:
         """Weights, optimiser state and all that the agent needs, nested."""

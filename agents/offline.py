@@ -1,13 +1,12 @@
 """Learning from recorded episodes alone: `python -m agents.train data=FOLDER`."""
 
 import json
-import math
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from aef_worldmodel.episodes import list_episodes, read_episode, read_info
+from aef_worldmodel.episodes import count_rows, list_episodes, read_episode, read_info
 from aef_worldmodel.errors import UserError
 from aef_worldmodel.replay import Replay
 from agents.config import TrainConfig
@@ -51,11 +50,11 @@ class OfflineTrainer(Trainer):
 
     def _make_replay(self, shape: tuple[int, ...], actions: int) -> Replay:
         """Room for all episodes: as many rings as worlds, the files dealt out among them."""
-        rows = len(read_episode(self.episodes[0])["first"])
-        ring = rows * math.ceil(len(self.episodes) / self.env.num_envs)
+        rows, worlds = [count_rows(path) for path in self.episodes], self.env.num_envs
+        fullest = max(sum(rows[world::worlds]) for world in range(worlds))
         return Replay(
-            self.run, self._fields(shape, actions), self.env.num_envs,
-            min(self.config.replay_rows, ring * self.env.num_envs), slack=0,
+            self.run, self._fields(shape, actions), worlds,
+            min(self.config.replay_rows, fullest * worlds), slack=0,
             storage=self.config.hardware.replay, mutable=("recurrent",),
         )  # fmt: skip
 
@@ -83,15 +82,17 @@ class OfflineTrainer(Trainer):
         self.unspent += self.env.num_envs * self.config.env.action_repeat
 
     def _ingest(self) -> None:
-        """Copies the next episodes into the replay, one into each ring."""
-        files = self.episodes[self.ingested : self.ingested + self.env.num_envs]
-        batch = [read_episode(path) for path in files]
-        for t in range(max(len(rows["first"]) for rows in batch)):
-            self._add(batch, [i for i, rows in enumerate(batch) if t < len(rows["first"])], t)
+        """Copies the next episodes into the replay, the i-th into ring i modulo their number."""
+        worlds, begin = self.env.num_envs, self.ingested
+        files = self.episodes[begin : (begin // worlds + 1) * worlds]
+        batch = {(begin + i) % worlds: read_episode(path) for i, path in enumerate(files)}
+        for t in range(max(len(rows["first"]) for rows in batch.values())):
+            self._add(batch, [i for i, rows in batch.items() if t < len(rows["first"])], t)
         self.ingested += len(files)
 
-    def _add(self, batch: list[dict[str, Tensor]], worlds: list[int], t: int) -> None:
-        rows = {name: torch.stack([batch[i][name][t] for i in worlds]) for name in batch[0]}
+    def _add(self, batch: dict[int, dict[str, Tensor]], worlds: list[int], t: int) -> None:
+        names = batch[worlds[0]]
+        rows = {name: torch.stack([batch[i][name][t] for i in worlds]) for name in names}
         width = self.config.world_model.recurrent_dim
         self.replay.add(rows | {"recurrent": torch.zeros(len(worlds), width)}, torch.tensor(worlds))
 

@@ -93,7 +93,7 @@ class Planner(Policy):
         """The first action of each world's plan (N, A)."""
         c, (worlds, _) = self.config, state.latent.shape
         like, actions = state.recurrent, self.model.action_dim
-        if self.plan is None or self.plan.shape[1] != worlds:
+        if self.plan is None or self.plan.shape[:2] != (c.horizon, worlds):
             self.plan = like.new_zeros(c.horizon, worlds, actions)
         mean = self.plan.roll(-1, 0) * ~first[:, None]
         mean[-1] = 0
@@ -103,12 +103,13 @@ class Planner(Policy):
         for _ in range(c.rounds):
             shape = (c.horizon, worlds, c.candidates - c.proposals, actions)
             drawn = mean[:, :, None] + std[:, :, None] * torch.randn(shape, device=like.device)
-            played = torch.cat([proposed, drawn.clamp(-1, 1)], 2)  # (H, N, K, A)
+            drawn = drawn if self.discrete else drawn.clamp(-1, 1)  # preferences have no bounds
+            played = torch.cat([proposed, drawn], 2)  # (H, N, K, A)
             score = self.score(start, played.flatten(1, 2)).view(worlds, c.candidates)
             mean, std = self._refit(played, score)
         self.plan = mean
         action = mean[0] + std[0] * torch.randn_like(mean[0]) if self.explore else mean[0]
-        return choose(action.clamp(-1, 1), self.discrete)
+        return choose(action, self.discrete)
 
     def score(self, start: State, actions: Tensor) -> Tensor:
         """Discounted imagined rewards of sequences (H, M, A) from states (M, .), plus the value

@@ -49,7 +49,8 @@ class ActorPolicy(Policy):
 
 
 def choose(action: Tensor, discrete: bool) -> Tensor:
-    """Actions (..., A) as the world model sees them: 1 at the largest, 0 elsewhere, if discrete."""
+    """Actions (..., A) as the world model sees them: clipped to [-1, 1]; if discrete 1 at the
+    largest, 0 elsewhere (unclipped, or ties would go to the first)."""
     if not discrete:
-        return action
+        return action.clamp(-1, 1)
     return F.one_hot(action.argmax(-1), action.shape[-1]).to(torch.float32)

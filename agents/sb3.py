@@ -48,7 +48,8 @@ class SacConfig:
     """Width of the two hidden layers of actor and critics."""
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for a weight that cannot be learnt."""
+        """Raise ConfigError for a number that makes no sense."""
+        check_numbers(self, ("steps", "batch", "window", "hidden_dim"), ("discount",))
         if self.entropy <= 0:
             raise ConfigError(
                 f"agent.entropy={self.entropy} must be above 0: it is learnt from there"
@@ -77,6 +78,24 @@ class PpoConfig:
     """Weight of the policy's entropy."""
     hidden_dim: int = 256
     """Width of the two hidden layers of actor and critic."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a number that makes no sense."""
+        check_numbers(self, ("rollout", "epochs", "batch", "hidden_dim"), ("discount", "trace"))
+        if self.entropy < 0:
+            raise ConfigError(f"agent.entropy={self.entropy} must be at least 0")
+
+
+def check_numbers(config: object, counts: tuple[str, ...], shares: tuple[str, ...]) -> None:
+    """Raises ConfigError unless counts are at least 1, shares within 0 and 1, the rate above 0."""
+    for name in counts:
+        if getattr(config, name) < 1:
+            raise ConfigError(f"agent.{name}={getattr(config, name)} must be at least 1")
+    for name in shares:
+        if not 0 <= getattr(config, name) <= 1:
+            raise ConfigError(f"agent.{name}={getattr(config, name)} must be within 0 and 1")
+    if config.rate <= 0:
+        raise ConfigError(f"agent.rate={config.rate} must be above 0")
 
 
 def import_sb3():
@@ -195,9 +214,9 @@ class SacAgent(Sb3Agent):
         )
 
     def learn(self, rows: Rows, dream: Dynamics) -> dict[str, Tensor]:
-        """`steps` gradient steps on the latest transitions."""
+        """`steps` gradient steps on the latest transitions, once there are any."""
         self.seen.put(*transitions(rows))
-        return self.terms()
+        return self.terms() if self.seen.count else {}
 
     def train(self) -> None:
         """SB3's gradient steps."""
@@ -262,10 +281,12 @@ class Transitions:
         return {"columns": self.columns, "count": self.count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes back."""
+        """Goes back; from a ring of another size the newest are taken that there is room for."""
+        size, old, count = len(self.columns[0]), len(state["columns"][0]), state["count"]
+        kept = torch.arange(count)[-min(size, old) :]  # numbers of those that both hold
         for column, saved in zip(self.columns, state["columns"]):
-            column.copy_(saved)
-        self.count = state["count"]
+            column[(kept % size).to(column.device)] = saved[kept % old].to(column.device)
+        self.count = count
 
 
 class PpoAgent(Sb3Agent):
@@ -325,8 +346,14 @@ class PpoAgent(Sb3Agent):
         return super().state_dict() | {"rollout": kept, "closed": self.closed}
 
     def load_state_dict(self, state: dict[str, Any], source: Path) -> None:
-        """Goes to a saved state."""
+        """Goes to a saved state. Raises UserError for a rollout of another shape."""
         super().load_state_dict(state, source)
+        here, there = self.rollout.rewards.shape, tuple(state["rollout"]["rewards"].shape)
+        if here != there:
+            raise UserError(
+                f"{source} was made with a rollout of {there[0]} decisions in {there[1]} worlds, "
+                f"not {here[0]} in {here[1]}: use the settings it was trained with"
+            )
         for name in ROLLOUT:
             value = state["rollout"][name]
             setattr(self.rollout, name, value.numpy() if isinstance(value, Tensor) else value)

@@ -60,6 +60,8 @@ def hold(run: Path) -> Iterator[None]:
         held.acquire(timeout=0)
     except Timeout as error:
         raise UserError(f"{run} is being trained by another process: end that one first") from error
+    except OSError as error:
+        raise UserError(f"cannot write into the run's folder {run}: {error.strerror}") from error
     try:
         yield
     finally:
@@ -137,9 +139,10 @@ def train(config: TrainConfig, run: Path, argv: Sequence[str]) -> int:
     save(run / "config.yaml", config)
     resumed = trainer.frames if config.resume else None
     write_provenance(run, argv, config, resumed)
-    minutes = found.state["counters"]["minutes"] if found else 0.0
+    minutes, skipped = (found.state["counters"]["minutes"], found.skipped) if found else (0.0, ())
+    del found  # it is as large as all that was restored
     progress = Progress(f"{config.env.task} in {run}", config.frames, elapsed=60 * minutes)
-    for sentence in (*(found.skipped if found else ()), describe(config.hardware)):
+    for sentence in (*skipped, describe(config.hardware)):
         progress.say(sentence)
     for (task, agent), path in recipes().items() if resumed is None else ():
         if task == config.env.task:

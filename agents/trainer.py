@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from aef_worldmodel.errors import UserError
 from aef_worldmodel.persistence import (
     Checkpoint,
     list_checkpoints,
@@ -23,6 +24,7 @@ from agents.logbook import Logbook
 from agents.policy import choose
 from agents.roster import make_learner, make_policy
 from agents.worlds import has_choices, make_training_worlds, make_worlds, state_of
+from envs import WorldError
 
 EVAL_SEED = 1_000_000  # evaluation worlds start where training worlds never do
 LOG_EVERY = 100  # updates between rows of metrics.csv
@@ -98,7 +100,7 @@ class Trainer:
         whole = self.env.episode_decisions * c.env.action_repeat
         length = min(whole, c.env.restart_every or whole) // c.env.action_repeat
         rows += count * (2 + rows // count // max(1, length))  # each episode's last
-        between = 2 * c.checkpoint_every // (c.env.action_repeat * count) + 2
+        between = 2 * min(c.checkpoint_every, c.frames) // (c.env.action_repeat * count) + 2
         return Replay(
             self.run, self._fields(shape, actions), count, min(c.replay_rows, rows), slack=between,
             storage=c.hardware.replay, mutable=("recurrent",),
@@ -128,8 +130,7 @@ class Trainer:
             if self.learning:
                 return self.policy.act(self.state, self.first)
         kept = self.action * ~self.first[:, None]
-        drawn = (0.7 * kept + 0.7 * torch.randn_like(kept)).clamp(-1, 1)
-        return choose(drawn, self.discrete)
+        return choose(0.7 * kept + 0.7 * torch.randn_like(kept), self.discrete)
 
     def act(self) -> None:
         """One decision in every world, and its rows in the replay."""
@@ -208,6 +209,9 @@ class Trainer:
     def show(self, episodes: Episodes, book: Logbook) -> dict[str, float]:
         """Films and pictures of what the model saw and dreamt of; returns its scores."""
         report = report_dream(self.learner, episodes)
+        if report is None:
+            book.progress.say("the episodes of this evaluation are too short to film a dream")
+            return {}
         book.film("dream", report.film, self.frames)
         book.picture("dream", report.strip, self.frames)
         return report.scores
@@ -221,25 +225,28 @@ class Trainer:
     def train(self, book: Logbook) -> bool:
         """Runs to the end of `config.frames`, or until `stopping`; saves either way.
 
-        Returns whether the end was reached. Raises NonFinite naming the offending term and how to
-        go back to the last good checkpoint.
+        Returns whether the end was reached. Raises NonFinite naming the offending term, or
+        UserError naming the world that failed, and how to go back to the last good checkpoint.
         """
         try:
             while self.frames < self.config.frames and not self.stopping:
                 self._iterate(book)
         except NonFinite as error:
-            raise NonFinite(f"{error}; {self._way_back()}") from error
+            how = ", for instance with a lower model_rate"
+            raise NonFinite(f"{error}; {self._way_back(how)}") from error
+        except WorldError as error:
+            raise UserError(f"{error}; {self._way_back()}") from error
         self.save(book)
         return self.frames >= self.config.frames
 
-    def _way_back(self) -> str:
+    def _way_back(self, how: str = "") -> str:
         """What to do when there is no going on."""
         if saved := list_checkpoints(self.run / "checkpoints"):
             return (
                 f"nothing after {saved[-1]} was kept: go on from it with python -m agents.train "
-                f"resume={self.run}, for instance with a lower model_rate"
+                f"resume={self.run}{how}"
             )
-        return f"{self.run} has no checkpoint yet: begin anew, for instance with a lower model_rate"
+        return f"{self.run} has no checkpoint yet: begin anew{how}"
 
     def _iterate(self, book: Logbook) -> None:
         """The updates earned so far, one decision in every world, and what is due then."""
@@ -310,7 +317,8 @@ class Trainer:
         found = load_latest(self.run / "checkpoints")
         state, device = found.state, self.learner.device
         self.learner.load_state_dict(state["learner"], found.path)
-        self.policy.load_state_dict(state.get("policy", {}))
+        played = {name: value.to(device) for name, value in state.get("policy", {}).items()}
+        self.policy.load_state_dict(played)
         self.replay.load_state_dict(state["replay"])
         self.state = type(self.state)(**{k: v.to(device) for k, v in state["filter"].items()})
         for name, value in state["now"].items():
@@ -319,7 +327,10 @@ class Trainer:
             self.frame, _ = self.env.reset(seed=self.config.seed + 1_000 + found.step)
             self.first, self.returns = torch.ones_like(self.first), torch.zeros_like(self.returns)
         else:
-            self.env.set_state(state["env"])
+            try:
+                self.env.set_state(state["env"])
+            except ValueError as error:
+                raise UserError(f"the worlds of {found.path} do not fit: {error}") from error
         for name in self.counted:
             setattr(self, name, state["counters"][name])
         set_rng_state(state["rng"])

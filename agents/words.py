@@ -174,6 +174,8 @@ def resumed(words: list[tuple[str, str]], kind: type) -> dict[str, Any]:
                 f"{key}={value} cannot change when a run is resumed: its replay, worlds and "
                 "networks are made for what it had; begin a new run"
             )
+        if key == "data" and values.get("data") is None:
+            raise ConfigError(f"data={value} cannot be given to a run that acts: begin a new one")
         if key == "eye":
             raise ConfigError(f"eye={value} comes too late for a run that has its own: begin a new "
                               f"run with it, or leave it out")  # fmt: skip

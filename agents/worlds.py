@@ -32,7 +32,7 @@ def make_worlds(env: EnvConfig, count: int, hardware: HardwareConfig, seed: int 
             with warnings.catch_warnings():  # Gymnasium warns of what is said below
                 warnings.simplefilter("ignore")
                 made.reset(seed=seed)  # where drawing fails for them, the first picture does
-    except ValueError as error:
+    except (ValueError, envs.WorldError) as error:
         raise UserError(f"env.task={env.task}: {error}") from error
     discrete = isinstance(made.single_action_space, gym.spaces.Discrete)
     return Choices(made) if discrete else made

@@ -6,12 +6,13 @@
 """
 
 from envs.foreign import ForeignEnv, make_foreign
+from envs.pictures import WorldError
 from envs.randomize import Randomization
 from envs.single import register
 from envs.suite import make_task, registry
 from envs.vector import BatchedEnv
 
-__all__ = ["BatchedEnv", "ForeignEnv", "Randomization", "make", "tasks"]
+__all__ = ["BatchedEnv", "ForeignEnv", "Randomization", "WorldError", "make", "tasks"]
 
 
 def tasks() -> list[str]:

@@ -27,7 +27,7 @@ from envs.checks import (
     positive,
     reset_mask,
 )
-from envs.pictures import Pictures
+from envs.pictures import Pictures, WorldError
 from envs.suite import make_task
 
 SECONDS_TO_DIE = 5.0  # from a worker's pipe's end to its own, at most
@@ -122,7 +122,7 @@ class ForeignEnv(VectorEnv):
     Raises:
         ValueError: an argument is out of range, or the environment has no pictures or actions of
             another kind.
-        RuntimeError: a copy raised, or its process died; the sentence says which and why.
+        WorldError: a copy raised, or its process died; the sentence says which and why.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class ForeignEnv(VectorEnv):
 
         Raises:
             ValueError: an action of another shape, not finite or out of bounds.
-            RuntimeError: a copy raised, or its process died.
+            WorldError: a copy raised, or its process died.
         """
         action = torch.as_tensor(action)
         if self.num_choices:
@@ -237,7 +237,7 @@ class ForeignEnv(VectorEnv):
             codes = {i: worker.exitcode for i, worker in enumerate(workers)}
             dead = {i: code for i, code in codes.items() if code is not None}
             self._batch.close(terminate=True)
-            raise RuntimeError(
+            raise WorldError(
                 f"The processes of worlds {list(dead)} died (exit codes {list(dead.values())}; "
                 "-9 is a kill, often for want of memory): make the environment again."
             ) from None
@@ -268,7 +268,7 @@ def make_gym(name: str, num_envs: int, **options) -> ForeignEnv:
             raise ValueError(f"The episodes of {name!r} have no end: register it with a limit.")
         one = functools.partial(gym.make, name, render_mode="rgb_array", **settings)
         return ForeignEnv(one, num_envs, frames=frames, **options)
-    except gym.error.Error as error:
+    except (gym.error.Error, TypeError) as error:  # the latter for an argument it does not take
         raise ValueError(f"Gymnasium cannot make {name!r}: {error}") from None
 
 

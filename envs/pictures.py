@@ -8,6 +8,10 @@ import numpy as np
 from PIL import Image
 
 
+class WorldError(RuntimeError):
+    """Somebody else's environment raised, or its process died; the message says which and what."""
+
+
 class Pictures(gym.Wrapper):
     """One environment as a batch wants it: pictures (3, H, W), plain actions, repeated.
 
@@ -25,7 +29,7 @@ class Pictures(gym.Wrapper):
 
     Raises:
         ValueError: actions of another kind, or no pictures.
-        RuntimeError: the environment raised; the sentence says which world and what.
+        WorldError: the environment raised; the sentence says which world and what.
     """
 
     def __init__(
@@ -41,11 +45,11 @@ class Pictures(gym.Wrapper):
         self._discrete = isinstance(actions, gym.spaces.Discrete)
         if self._discrete:
             self.action_space = gym.spaces.Discrete(int(actions.n))
-        elif isinstance(actions, gym.spaces.Box) and actions.is_bounded():
+        elif isinstance(actions, gym.spaces.Box) and _is_bounded_row(actions):
             self.action_space = gym.spaces.Box(-1.0, 1.0, actions.shape, dtype=np.float32)
         else:
             raise ValueError(
-                f"Its actions are {actions}: only Discrete and a bounded Box are known."
+                f"Its actions are {actions}: only Discrete and a bounded Box of one axis are known."
             )
         self._seen = shown.dtype == np.uint8 and len(shown.shape) == 3 and shown.shape[-1] == 3
         if not self._seen and self.env.render_mode != "rgb_array":
@@ -80,7 +84,7 @@ class Pictures(gym.Wrapper):
             raise
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
-            raise RuntimeError(f"The environment of world {self._world} raised {what}") from error
+            raise WorldError(f"The environment of world {self._world} raised {what}") from error
 
     def _theirs(self, action):
         """Our action as the environment wants it."""
@@ -104,3 +108,7 @@ class Pictures(gym.Wrapper):
             resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
             image = np.asarray(resized)
         return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def _is_bounded_row(space: gym.spaces.Box) -> bool:
+    return space.is_bounded() and len(space.shape) == 1

@@ -55,11 +55,10 @@ class Chunk:
         self.met = [] if geoms is None else [(geoms, self.tracer.geoms)]
 
     def draw(self) -> None:
-        """Draws the worlds as they stand now."""
+        """Draws the worlds as they stand now, where Warp's device is the CPU."""
         for target, source in self.copies:
             target.copy_(source)
-        with wp.ScopedDevice("cpu"):
-            self.tracer.draw(self.model, self.data)
+        self.tracer.draw(self.model, self.data)
         for target, source in self.met:
             target.copy_(source)
 
@@ -87,7 +86,7 @@ class CpuRenderer:
         self.rgb = torch.zeros((engine.num_worlds, 3, *size), dtype=torch.uint8)
         self.geoms = torch.zeros((engine.num_worlds, *size), dtype=torch.int32) if geoms else None
         self._owner = torch.empty(engine.num_worlds, dtype=torch.long)  # the chunk of a world
-        self._chunks = []
+        self._chunks, self._pool = [], None
         with announced("the ray tracer for the CPU (5 to 10 seconds)"):
             for worlds in torch.arange(engine.num_worlds).chunk(threads):
                 part = slice(int(worlds[0]), int(worlds[-1]) + 1)
@@ -96,8 +95,10 @@ class CpuRenderer:
                 met = self.geoms[part] if geoms else None
                 rgb = self.rgb[part]
                 self._chunks.append(Chunk(engine.model, camera, rays, poses, rgb, met))
-                self._chunks[-1].draw()
-        self._pool = ThreadPoolExecutor(len(self._chunks)) if len(self._chunks) > 1 else None
+            self._draw(self._chunks[:1])  # compiles
+        if len(self._chunks) > 1:
+            self._pool = ThreadPoolExecutor(len(self._chunks))
+        self._draw(self._chunks[1:])
 
     def draw(self, changed: Tensor | None = None) -> Tensor:
         """Draws all worlds, or at least those whose mask in `changed` (N,) is set.
@@ -108,12 +109,13 @@ class CpuRenderer:
         chunks = self._chunks
         if changed is not None:
             chunks = [chunks[i] for i in self._owner[changed].unique().tolist()]
-        if len(chunks) == 1 or self._pool is None:
-            for chunk in chunks:
-                chunk.draw()
-        else:
-            list(self._pool.map(Chunk.draw, chunks))
+        self._draw(chunks)
         return self.rgb
+
+    def _draw(self, chunks: list[Chunk]) -> None:
+        """Warp's device is one for all threads, so it is not theirs to set."""
+        with wp.ScopedDevice("cpu"):
+            list((self._pool.map if len(chunks) > 1 else map)(Chunk.draw, chunks))
 
     def use(self, name: str, values: Tensor) -> None:
         """Draws with the worlds' own values (N, count, 3 or 4) of a model's colours or lights."""
