@@ -38,6 +38,16 @@ class Dusk(Grey):
         return 0.0
 
 
+class Fuse(Grey):
+    """It blows after a while."""
+
+    def press(self, action):
+        self.level += 1
+        if self.level > 100:
+            raise OSError("the fuse has blown")
+        return 0.0
+
+
 class Lights(Grey):
     """Three lights, one of them pays."""
 
@@ -57,4 +67,5 @@ class Blind(Grey):
 
 gym.register("Blind-v0", Blind, max_episode_steps=6)
 gym.register("Dusk-v0", Dusk, max_episode_steps=25)
+gym.register("Fuse-v0", Fuse, max_episode_steps=200)
 gym.register("Lights-v0", Lights, max_episode_steps=6)

@@ -1,9 +1,12 @@
 """The face: shapes, seeds, autoreset, exact resume, and what it says to bad input."""
 
+import threading
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+import warp as wp
 from gymnasium.vector import AutoresetMode
 
 import envs
@@ -184,6 +187,19 @@ def test_state_survives_torch_save(env, tmp_path):
     expected = play(env, actions(env, 2))
     env.set_state(state)
     assert same(play(env, actions(env, 2)), expected)
+
+
+def test_drawing_threads_leave_warps_device_alone(monkeypatch):
+    env, entered = make(num_envs=4, threads=2), []
+
+    class Scoped(wp.ScopedDevice):
+        def __enter__(self):
+            entered.append(threading.current_thread())
+            return super().__enter__()
+
+    monkeypatch.setattr(wp, "ScopedDevice", Scoped)
+    env.reset()
+    assert set(entered) == {threading.main_thread()}  # it is one for all of them
 
 
 def test_a_state_of_another_shape_is_refused(env):

@@ -113,6 +113,17 @@ def test_collecting_goes_on_where_it_was(tmp_path):
         collect.main([*COLLECT, f"out={tmp_path / 'x'}", "agent=mpc"])
 
 
+def test_what_plays_is_told_apart():
+    def told(*words):
+        return collect.told(settings.load(["out=x", *words], collect.CollectConfig, "collect"), 50)
+
+    assert told() == "random"
+    assert told("agent=scripted", "agent.amplitude=0") == "scripted agent.amplitude=0.0"
+    of_a_run = "run=there/a", "explore=false"
+    assert told(*of_a_run) == "agent of a at 50 frames"
+    assert told(*of_a_run[:1], "explore=true") == "agent of a at 50 frames exploring"
+
+
 OFFLINE = ["env.image_size=32", "env.action_repeat=100", "frames=4000", "pretrain=2",
            "checkpoint_every=100000", "frames_per_update=400"]  # fmt: skip
 
@@ -149,3 +160,31 @@ def test_learning_from_data_alone_resumes_exactly(tmp_path):
     (data / "info.json").write_text(json.dumps(info | {"env": info["env"] | {"samples": 2}}))
     with pytest.raises(UserError, match=r"env\.samples=2 by a version that had other settings"):
         OfflineTrainer(config, tmp_path / "d")
+
+
+def test_episodes_of_any_length_are_all_kept(tmp_path):
+    data, lengths = tmp_path / "data", (3, 9, 7, 5, 4)  # world 0: 3 + 7 + 4; world 1: 9 + 5
+    collect.main([*COLLECT, f"out={data}", "episodes=1"])
+    rows = episodes.read_episode(episodes.episode_path(data, 0))
+    for number, length in enumerate(lengths):
+        some = {name: value[:length].clone() for name, value in rows.items()}
+        some["reward"][:] = number
+        episodes.write_episode(data, number, some)
+    words = [*SMALL, *OFFLINE, f"data={data}", "length=6"]
+    run = OfflineTrainer(settings.load(words), tmp_path / "run")
+    assert run.train(book(run))
+    assert run.replay.rows_per_world.tolist() == [14, 14]
+    seen = run.replay.sample(500, 6)["reward"].unique().tolist()
+    assert seen == [0, 1, 2, 3, 4]
+    with pytest.raises(UserError, match=r"has 14 rows for a world, fewer than .* length=15"):
+        other = OfflineTrainer(settings.load([*words, "length=15"]), tmp_path / "other")
+        other.train(book(other))
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK", b"\x80nonsense"])
+def test_a_damaged_episode_is_named(tmp_path, damage):
+    path = episodes.episode_path(tmp_path, 0)
+    path.write_bytes(damage)
+    for read in (episodes.read_episode, episodes.count_rows):
+        with pytest.raises(UserError, match="is not a recorded episode"):
+            read(path)

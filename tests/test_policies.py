@@ -13,9 +13,12 @@ from aef_worldmodel.dynamics import State
 from aef_worldmodel.errors import UserError
 from agents import config as settings
 from agents import evaluate
+from agents.evaluation import CONTEXT, Episodes, report_dream
 from agents.imagination import ImaginationAgent, ImaginationConfig
 from agents.planner import Planner, PlannerConfig
+from agents.policy import choose
 from agents.roster import make_policy
+from agents.sb3 import PpoConfig, SacConfig
 from agents.scripted import RandomPolicy, ScriptedConfig, ScriptedPolicy
 from agents.trainer import Trainer
 
@@ -253,3 +256,73 @@ def test_who_cannot_choose_says_so(tmp_path):
         Trainer(settings.load([*words, "agent=sac"]), tmp_path / "b")
     with pytest.raises(UserError, match=r"env\.task=gym:Nothing-v9"):
         Trainer(settings.load([*TINY[1:], "env=gym:Nothing-v9"]), tmp_path / "c")
+
+
+def test_indifference_favours_no_choice():
+    torch.manual_seed(0)
+    drawn = choose(torch.randn(18_000, 18), discrete=True)
+    assert (drawn.mean(0) - 1 / 18).abs().max() < 5 * (1 / 18 / 18_000) ** 0.5
+    assert choose(torch.tensor([[-3.0, 0.5]]), discrete=False).tolist() == [[-1, 0.5]]
+
+
+def test_a_plan_of_another_length_begins_anew():
+    policy, state, _ = plan(horizon=5)
+    other, *_ = plan(horizon=3)
+    other.load_state_dict(policy.state_dict())
+    assert other.act(state, torch.zeros(6, dtype=torch.bool)).shape == (6, 1)
+    assert other.plan.shape == (3, 6, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "sentence"),
+    [
+        ("sac", "agent.window=2", None),
+        ("sac", "agent.window=9", None),
+        ("ppo", "agent.rollout=7", "made with a rollout of 6 decisions in 2 worlds, not 7 in 2"),
+        ("cmaes", "agent.step=0.9", "made with agent.step="),
+        ("cmaes", "agent.reads=h", "made with agent.reads="),
+    ],
+)
+def test_a_resumed_agent_takes_other_settings_or_says_which_it_cannot(
+    tmp_path, name, word, sentence
+):
+    pytest.importorskip(NEEDS[name])
+    run = make(tmp_path, name)
+    run.train(book(run))
+    other = make(tmp_path, name, word, "frames=200")
+    if sentence is None:
+        other.restore()
+        assert other.learner.agent.seen.count == run.learner.agent.seen.count
+        other.train(book(other))
+    else:
+        with pytest.raises(UserError, match=sentence):
+            other.restore()
+
+
+@pytest.mark.parametrize("settings_of", [SacConfig, PpoConfig])
+@pytest.mark.parametrize(
+    "wrong", [{"batch": 0}, {"hidden_dim": 0}, {"discount": 2.0}, {"rate": 0.0}]
+)
+def test_numbers_that_make_no_sense_are_refused(settings_of, wrong):
+    with pytest.raises(settings.ConfigError, match=f"agent.{next(iter(wrong))}="):
+        settings_of(**wrong)
+
+
+def test_dreams_are_judged_within_an_episode(tmp_path):
+    learner = make(tmp_path, "random").learner
+    frames = torch.randint(0, 256, (3, 60, 3, 32, 32), dtype=torch.uint8)
+    alive = torch.zeros(3, 60, dtype=torch.bool)
+    played = Episodes(torch.zeros(3), frames, torch.zeros(3, 60, 1), torch.zeros(3, 60, 0), alive)
+    alive[:, :CONTEXT] = True
+    assert report_dream(learner, played) is None  # nothing was left to dream of
+    alive[1, :12] = True
+    alive[2, :30] = True
+    report = report_dream(learner, played)
+    assert len(report.film) == 30  # the longest
+    assert report.scores.keys() == {"dream/psnr_now"} | {
+        f"dream/{what}_{ahead}" for what in ("psnr", "copy") for ahead in (5, 15)
+    }
+    other = frames.clone()
+    other[~alive] = 0  # what is played after the first episode counts for nothing
+    again = report_dream(learner, played._replace(frames=other))
+    assert again.scores == report.scores and torch.equal(again.film, report.film)

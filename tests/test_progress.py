@@ -90,6 +90,9 @@ def test_a_damaged_record_is_named(tmp_path, text, what):
     with pytest.raises(UserError, match=rf"metrics\.csv is damaged \({what}"):
         MetricsFile(path, after=10)
     assert path.read_text() == text
+    path.write_bytes(b"frames\n\xff\n")
+    with pytest.raises(UserError, match="is damaged"):
+        MetricsFile(path, after=10)
 
 
 def test_a_new_run_starts_a_new_record(tmp_path):

@@ -218,6 +218,14 @@ def test_non_finite_loss_names_the_term_and_the_way_back(tmp_path):
     assert torch.isfinite(weights(again)).all()
 
 
+def test_a_world_that_fails_names_the_way_back(tmp_path):
+    words = "env=gym:grey:Fuse-v0", "env.image_size=16", "env.action_repeat=1", "prefill=20"
+    words += "hardware.threads=1", "world_model.width=4", "checkpoint_every=80"
+    trainer = make(tmp_path, *words)
+    with pytest.raises(UserError, match=r"raised OSError: the fuse has blown; nothing after .*160"):
+        trainer.train(book(trainer))
+
+
 def test_checkpoint_of_another_architecture_is_refused(tmp_path):
     trainer = make(tmp_path)
     trainer.train(book(trainer))

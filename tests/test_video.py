@@ -1,5 +1,7 @@
 """Films and strips: right sizes, the horizon visible, files that play."""
 
+from pathlib import Path
+
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -65,6 +67,13 @@ def test_mp4_plays(tmp_path, size):
     difference = read[:, : height // 2 - 2].astype(int).mean((1, 2, 3)) - np.arange(7) * 30
     assert np.abs(difference).max() < 8
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a.mp4"]
+
+
+def test_a_folder_may_have_any_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("exp:1", "-x"):
+        write_mp4(Path(name) / "a.mp4", torch.zeros(2, 4, 4, 3, dtype=torch.uint8))
+        assert (tmp_path / name / "a.mp4").stat().st_size > 0
 
 
 def test_png_is_exact(tmp_path):

@@ -90,6 +90,12 @@ def test_a_restart_takes_longer_than_a_decision():
         EnvConfig(restart_every=2)
 
 
+def test_an_argument_that_an_environment_does_not_take_is_named():
+    env = EnvConfig("gym:grey:Dusk-v0?colour=3", image_size=16)
+    with pytest.raises(UserError, match=r"cannot make 'grey:Dusk-v0': .*colour"):
+        make_worlds(env, 1, HardwareConfig(device="cpu", threads=1))
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_worlds_that_cannot_draw_are_one_sentence(threads):
     env = EnvConfig("gym:grey:Blind-v0", image_size=16)
