@@ -163,11 +163,13 @@ class Learner:
         return losses.states, losses.terms | norms
 
     def _step_agent(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Imagines from a random subset of replayed states; steps actor, then critic."""
+        """Imagines from a random subset of replayed states, none of them an episode's end after
+        which nothing comes; steps actor, then critic."""
         states = State(rows["recurrent"], rows["latent"])
         start = State(*(part[:, WARM_ROWS:].flatten(0, 1) for part in states))  # (B (T-5), .)
         chosen = torch.randperm(len(start.latent), generator=self.generator, device=self.device)
-        chosen = chosen[: self.config.agent.starts]
+        ended = rows["terminal"][:, WARM_ROWS:].flatten()
+        chosen = chosen[~ended[chosen]][: self.config.agent.starts]
         with self.autocast():
             loss, terms, imagined = self.agent.actor_loss(
                 self.model, State(*(part[chosen] for part in start)), self.generator

@@ -193,7 +193,8 @@ class Trainer:
     def evaluate(self, book: Logbook) -> float:
         """Plays the evaluation episodes; records returns, dream and film. Leaves training's
         random numbers as they were."""
-        with torch.random.fork_rng():
+        own = [self.learner.device] if self.learner.device.type == "cuda" else []
+        with torch.random.fork_rng(own):
             if self.eval_env is None:
                 count = self.config.eval_episodes
                 self.eval_env = self.make_worlds(count, EVAL_SEED, training=False)
@@ -300,7 +301,7 @@ class Trainer:
             "env": state_of(self.env),
             "filter": dict(self.state._asdict()),
             "now": {name: getattr(self, name) for name in tensors},
-            "rng": rng_state(),
+            "rng": rng_state(self.learner.device),
             "counters": {
                 "minutes": book.progress.elapsed / 60,
                 **{name: getattr(self, name) for name in self.counted},
@@ -333,19 +334,18 @@ class Trainer:
                 raise UserError(f"the worlds of {found.path} do not fit: {error}") from error
         for name in self.counted:
             setattr(self, name, state["counters"][name])
-        set_rng_state(state["rng"])
+        set_rng_state(state["rng"], device)
         return found
 
 
-def rng_state() -> dict[str, Tensor]:
-    """States of torch's generators."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state()} | {f"cuda{i}": s for i, s in enumerate(cuda)}
+def rng_state(device: torch.device) -> dict[str, Tensor]:
+    """States of torch's generators: the CPU's, and the device's if that is another."""
+    own = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return {"cpu": torch.get_rng_state()} | own
 
 
-def set_rng_state(state: dict[str, Tensor]) -> None:
+def set_rng_state(state: dict[str, Tensor], device: torch.device) -> None:
     """Restores what `rng_state` returned."""
     torch.set_rng_state(state["cpu"])
-    if torch.cuda.is_available():
-        for i in range(len(state) - 1):
-            torch.cuda.set_rng_state(state[f"cuda{i}"], i)
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -201,6 +201,21 @@ def test_the_agent_learns_from_states_that_the_averaged_model_filters(tmp_path):
     torch.testing.assert_close(seen[0]["latent"], expected.latent)
 
 
+def test_nothing_is_dreamt_after_an_end(tmp_path):
+    trainer = make(tmp_path, "agent.starts=1000")
+    learner, log, begun = trainer.learner, book(trainer), []
+    while trainer.updates < trainer.config.pretrain + 2:
+        trainer._iterate(log)
+    rows = {name: value.clone() for name, value in learner.last.items()}
+    rows["latent"] = torch.randn(2, 6, 8)  # (B, T, d); of each sequence the last row may begin one
+    rows["recurrent"] = rows["recurrent"].float()
+    rows["terminal"][0, -1] = True
+    learner.agent.actor_loss = lambda model, start, generator: begun.append(start) or 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        learner._step_agent(rows)
+    assert torch.equal(begun[0].latent, rows["latent"][1:, -1])
+
+
 def test_non_finite_loss_names_the_term_and_the_way_back(tmp_path):
     trainer = make(tmp_path)
     assert "has no checkpoint yet: begin anew" in trainer._way_back()
