@@ -164,7 +164,7 @@ class Replay:
         free = shutil.disk_usage(parent).free
         if needed > free:
             raise UserError(
-                f"the replay needs {needed / 1e9:.1f} GB in {parent} but {free / 1e9:.1f} GB are "
+                f"the replay needs {needed / 1e9:.3g} GB in {parent} but {free / 1e9:.3g} GB are "
                 "free: free some space, or ask for a smaller replay capacity"
             )
 

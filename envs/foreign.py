@@ -1,11 +1,11 @@
 """Other people's environments behind the same face: any Gymnasium env with pictures, dm_control."""
 
 import ast
-import atexit
 import functools
 import importlib
 import multiprocessing
 import signal
+import weakref
 from collections.abc import Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -151,7 +151,7 @@ class ForeignEnv(VectorEnv):
         ]
         self._batch = vector(copies, autoreset_mode=AutoresetMode.SAME_STEP)
         if isinstance(self._batch, AsyncVectorEnv):
-            atexit.register(kill, self._batch.processes)
+            weakref.finalize(self, kill, self._batch.processes)  # before its pipes, or at exit
         self._seed: int | list[int] | None = seed
         self.single_action_space = self._batch.single_action_space
         self.single_observation_space = self._batch.single_observation_space
