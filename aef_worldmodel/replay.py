@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -283,6 +283,29 @@ class Replay:
             for name, column in self.data.items()
         }
         return {**gathered, "index": index}
+
+    def following(self, index: Tensor, count: int, names: Sequence[str]) -> Batch:
+        """The `count` rows K that were added after some rows, each to its world.
+
+        Args:
+            index: where `sample` found the rows, (B,) int64.
+            count: K, fewer than the rows of a ring.
+            names: of fields.
+
+        Returns:
+            name -> (B, K, ...), and "there" (B, K) bool: false beyond a world's newest row, where
+            what the fields hold means nothing.
+        """
+        index = index.cpu()
+        place, world = index // self.num_worlds, index % self.num_worlds
+        newer = (self.count[world] - 1 - place) % self.rows  # (B,) rows added since
+        step = torch.arange(1, count + 1)  # (K,)
+        where = self._index(place[:, None] + step, world[:, None]).to(self.device)  # (B, K)
+        found = {
+            name: self.data[name].index_select(0, where.flatten()).unflatten(0, where.shape)
+            for name in names
+        }
+        return {**found, "there": (step <= newer[:, None]).to(self.device)}
 
     def write(self, name: str, index: Tensor, values: Tensor) -> None:
         """Replace a mutable field where `sample` found it.

@@ -47,8 +47,10 @@ class ImaginationConfig:
     """Width of actor and critic."""
     slow_rate: float = 0.04
     """How far the slow critic follows an update."""
-    replay_value: float = 0.3
-    """Weight of the critic's loss on replayed rows, whose rewards are real."""
+    replay_value: float = 1.0
+    """Weight of the critic's loss on replayed rows, against what really came after them."""
+    replay_horizon: int = 300
+    """Decisions whose real rewards count there, where the episode lasts so long."""
     actor_rate: float = 0.02
     """How far the averaged actor, which plays evaluations, follows an update."""
     std_floor: float = 0.3
@@ -56,7 +58,7 @@ class ImaginationConfig:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for what cannot be dreamt or learnt from."""
-        least = {"horizon": 1, "starts": 1, "hidden_dim": 1}
+        least = {"horizon": 1, "starts": 1, "hidden_dim": 1, "replay_horizon": 1}
         for name in (*least, "temperature", "entropy", "replay_value", "std_floor"):
             self._refuse(name, getattr(self, name) < least.get(name, 0),
                          f"at least {least.get(name, 0)}")
@@ -147,24 +149,18 @@ class ImaginationAgent(nn.Module):
         """Two-hot cross-entropy against the returns, all (H, N)."""
         return (weight * self.critic.loss(features, returns)).mean()
 
-    def replay_loss(self, states: State, reward: Tensor, terminal: Tensor,
-                    first: Tensor) -> Tensor:
-        """The critic's loss on replayed sequences: lambda-returns of the rewards that really came.
+    def replay_loss(self, states: State, after: dict[str, Tensor]) -> Tensor:
+        """The critic's loss on replayed sequences: against the rewards that really came.
 
-        states (B, T, .), reward, terminal and first (B, T). A row before an episode's first is
-        left out, since what follows it is another episode; so is the last row of all.
+        states (B, T, .); after as `real_returns` takes it. What lies beyond the rewards that are
+        known is taken to be worth what the slow critic says of the row itself: of its state there,
+        hundreds of decisions on, no one knows more.
         """
-        c, features = self.config, states.features.transpose(0, 1)  # (T, B, F)
-        reward, terminal, first = (x.T for x in (reward, terminal, first))  # (T, B)
+        features = states.features
+        came, beyond, alive = real_returns(after, features.shape[1], self.config.discount)
         with torch.no_grad():
-            value = self.slow_critic.mean(features)
-        # an episode cut short at row t: its return there is the critic's own value
-        cut = first[1:]
-        reward = torch.where(cut, value[:-1], reward[1:])
-        cont = (~terminal[1:] & ~cut).float()
-        returns = lambda_returns(reward, cont, value, c.discount, c.trace)  # (T - 1, B)
-        alive = (~terminal[:-1] & ~cut).float()
-        return (alive * self.critic.loss(features[:-1], returns)).mean()
+            returns = came + beyond * self.slow_critic.mean(features)
+        return (alive * self.critic.loss(features, returns)).mean()
 
     @torch.no_grad()
     def track(self, returns: Tensor) -> None:
@@ -187,3 +183,21 @@ def discounts(cont: Tensor, discount: float) -> Tensor:
     """Weight of each imagined decision: the product of discounts before it. (H, N) -> (H, N)."""
     ones = torch.ones_like(cont[:1])
     return torch.cat([ones, (discount * cont[:-1]).cumprod(0)])
+
+
+def real_returns(after: dict[str, Tensor], length: int,
+                 discount: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Discounted sums of the rewards that came after each row of sequences of `length` rows T.
+
+    after: of the rows after the sequence's first, reward (B, T - 1 + K), first, terminal and there
+    (B, T - 1 + K) bool. The K decisions after a row count, or fewer where its episode ends before
+    or has not come so far. Returns (B, T) each: the sum; the discount of what came after it, 0
+    where the world had ended; and 1 where any reward came, else 0.
+    """
+    count = after["reward"].shape[1] - length + 1
+    ahead = {name: x.unfold(1, count, 1) for name, x in after.items()}  # (B, T, K)
+    alive = (ahead["there"] & ~ahead["first"]).cumprod(-1)
+    weight = discount ** torch.arange(count, device=alive.device)
+    came = (ahead["reward"] * alive * weight).sum(-1)
+    ended = (ahead["terminal"] & alive.bool()).any(-1)
+    return came, discount ** alive.sum(-1) * ~ended, alive[..., 0].float()

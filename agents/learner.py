@@ -27,7 +27,11 @@ from agents.imagination import ImaginationAgent
 
 MODEL_CLIP, ACTOR_CLIP, CRITIC_CLIP = 10.0, 1.0, 10.0  # largest gradient norms
 WARM_ROWS = 5  # rows of a sequence not imagined from: their recurrent state is stale
-KEPT = ("frame", "action", "reward", "terminal", "first", "recurrent")  # rows the agent learns from
+AFTER = ("reward", "terminal", "first")  # of the rows that came after a sequence's first
+KEPT = (  # what the agent learns from
+    "frame", "action", "reward", "terminal", "first", "recurrent",
+    *(f"{name}_after" for name in (*AFTER, "there")),
+)  # fmt: skip
 
 
 class NonFinite(UserError):
@@ -57,6 +61,7 @@ class Learner:
                 f"{WARM_ROWS} rows of a sequence only warm the state: give {WARM_ROWS + 1} or more"
             )
         self.config = config
+        self.rows_after = config.length - 1 + config.agent.replay_horizon
         self.device = torch.device(config.hardware.device)
         self.online = self._make_model(frame_shape, action_dim)
         self.model = copy.deepcopy(self.online).requires_grad_(False)
@@ -97,6 +102,10 @@ class Learner:
     def update(self, batch: dict[str, Tensor], act: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """One step on a batch of sequences; without `act` of the world model alone.
 
+        batch: as `WorldModel.loss` takes it, but recurrent (B, T, H); and, where an actor and a
+        critic learn, reward_after, terminal_after, first_after and there_after (B, rows_after):
+        `Replay.following` of the first row.
+
         Returns the new recurrent states of the rows (B, T, H), and named terms () on the device.
         """
         beside = None
@@ -110,7 +119,7 @@ class Learner:
                 wait([beside])  # even when the world model's step failed: its error comes first
         terms |= beside.result() if beside else {}
         self._average(self.config.average_rate if act else 1.0)
-        self.last = {name: batch[name] for name in KEPT}
+        self.last = {name: value for name, value in batch.items() if name in KEPT}
         return states.recurrent, terms
 
     def centre(self, frames: Tensor) -> None:
@@ -187,7 +196,8 @@ class Learner:
     def _step_critic(self, imagined: tuple, states: State, rows: dict[str, Tensor]) -> dict:
         with self.autocast():
             dreamt = self.agent.critic_loss(*imagined)
-            real = self.agent.replay_loss(states, rows["reward"], rows["terminal"], rows["first"])
+            after = {name: rows[f"{name}_after"] for name in (*AFTER, "there")}
+            real = self.agent.replay_loss(states, after)
         self.optimisers["critic"].zero_grad()
         (dreamt + self.config.agent.replay_value * real).backward()
         norm = nn.utils.clip_grad_norm_(self.agent.critic.parameters(), CRITIC_CLIP)
@@ -214,7 +224,7 @@ class Learner:
         load_weights(self.agent, state["agent"], source)
         for name, optimiser in self.optimisers.items():
             restore(optimiser, state["optimisers"][name])
-        if state["last"] is not None:
+        if state["last"] is not None and set(KEPT) <= state["last"].keys():  # else an older version
             self.last = {name: value.to(self.device) for name, value in state["last"].items()}
         self.generator.set_state(state["generator"].cpu())
 

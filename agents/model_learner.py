@@ -25,6 +25,7 @@ class ModelLearner(Learner):
     def __init__(self, config: TrainConfig, frame_shape: tuple[int, int, int], action_dim: int,
                  agent: Agent):
         self.config, self.agent = config, agent
+        self.rows_after = 0
         self.device = torch.device(config.hardware.device)
         self.online = self._make_model(frame_shape, action_dim)
         self.model = copy.deepcopy(self.online).requires_grad_(False)

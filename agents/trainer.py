@@ -19,7 +19,7 @@ from aef_worldmodel.persistence import (
 from aef_worldmodel.replay import Replay
 from agents.config import TrainConfig
 from agents.evaluation import Episodes, report_dream, run_episodes, score
-from agents.learner import NonFinite
+from agents.learner import AFTER, NonFinite
 from agents.logbook import Logbook
 from agents.policy import choose
 from agents.roster import make_learner, make_policy
@@ -176,6 +176,8 @@ class Trainer:
         c = self.config
         batch = self.replay.sample(c.batch, c.length, recency=c.recency or self.usual_recency)
         index = batch.pop("index")
+        after = self.replay.following(index[:, 0], self.learner.rows_after, AFTER)
+        batch |= {f"{name}_after": value for name, value in after.items()}
         batch = {name: value.to(self.learner.device) for name, value in batch.items()}
         recurrent, terms = self.learner.update(batch, act)
         self.replay.write("recurrent", index, recurrent)

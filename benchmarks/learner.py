@@ -109,6 +109,11 @@ def updates(config: settings.TrainConfig) -> dict[str, float]:
         "first": flags, "terminal": flags,
         "recurrent": torch.zeros(size, length, config.world_model.recurrent_dim),
     }  # fmt: skip
+    after = torch.zeros(size, learner.rows_after, dtype=torch.bool)
+    batch |= {
+        "reward_after": torch.rand(after.shape), "first_after": after, "terminal_after": after,
+        "there_after": ~after,
+    }  # fmt: skip
     learner.update(batch, act=True)
     pool = learner.pool
 

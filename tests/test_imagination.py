@@ -15,6 +15,7 @@ from agents.imagination import (
     ImaginationConfig,
     discounts,
     lambda_returns,
+    real_returns,
 )
 from agents.schema import ConfigError
 from benchmarks.gradients import agreement
@@ -61,6 +62,52 @@ def test_lambda_returns_in_cases_known_by_heart():
     ended = lambda_returns(reward, torch.tensor([[1.0], [0], [1], [1], [1]]), value, 1.0, 1.0)
     assert ended[:2, 0].tolist() == [2, 1]  # nothing counts after the end
     assert torch.equal(ended[2:], ones[2:])
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    length=st.integers(1, 4), count=st.integers(1, 9), discount=st.floats(0, 1),
+    seed=st.integers(0, 999),
+)  # fmt: skip
+def test_real_returns_are_sums_of_what_came(length, count, discount, seed):
+    generator = torch.Generator().manual_seed(seed)
+    rows = length - 1 + count
+    drawn = torch.rand(4, 5, rows, generator=generator)
+    reward, first, terminal, there = drawn[0], drawn[1] < 0.2, drawn[2] < 0.1, drawn[3] < 0.95
+    after = {"reward": reward, "first": first, "terminal": terminal, "there": there}
+    came, beyond, alive = real_returns(after, length, discount)
+    for b in range(5):
+        for t in range(length):
+            total, weight, ended, steps = 0.0, 1.0, False, 0
+            for k in range(t, t + count):
+                if first[b, k] or not there[b, k]:
+                    break
+                total += weight * reward[b, k].item()
+                weight, steps = weight * discount, steps + 1
+                ended |= bool(terminal[b, k])
+            assert came[b, t].item() == pytest.approx(total, abs=1e-5)
+            assert beyond[b, t].item() == pytest.approx(0 if ended else weight, abs=1e-6)
+            assert alive[b, t] == (steps > 0)
+
+
+@pytest.mark.parametrize("terminal,worth", [(False, 10.0), (True, 4.0951)])
+def test_the_critic_learns_what_came(terminal, worth):
+    """A reward of 1 at every decision: for ever where episodes are cut short, five times where
+    they end."""
+    torch.manual_seed(0)
+    agent = ImaginationAgent(ImaginationConfig(discount=0.9, slow_rate=0.1, hidden_dim=16), 3, 1)
+    states = State(torch.ones(8, 1, 1), torch.ones(8, 1, 2))
+    after = {name: torch.zeros(8, 9, dtype=torch.bool) for name in ("first", "terminal")}
+    after |= {"reward": torch.ones(8, 9), "there": torch.ones(8, 9, dtype=torch.bool)}
+    after["first"][:, 5:], after["terminal"][:, 4] = True, terminal
+    optimiser = torch.optim.Adam(agent.critic.parameters(), 0.02)
+    for _ in range(400):
+        optimiser.zero_grad()
+        agent.replay_loss(states, after).backward()
+        optimiser.step()
+        agent.follow()
+    value = agent.critic.mean(states.features[0, 0]).item()
+    assert value == pytest.approx(worth, rel=0.05)
 
 
 def test_discounts_are_what_is_left_of_a_reward():

@@ -76,6 +76,25 @@ def test_sequences_are_consecutive_rows_of_one_world(tmp_path, storage, added):
     assert len(replay) == 3 * min(added, 20)
 
 
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("added", [9, 26, 70])
+def test_following_rows_end_with_the_newest_of_their_world(tmp_path, storage, added):
+    replay = make(tmp_path, storage=storage)
+    fill(replay, 0, added)
+    replay.add(rows(added, [1]), torch.tensor([1]))  # one world is ahead
+    batch = replay.sample(200, 4, torch.Generator().manual_seed(0))
+    value = check_values(batch)[:, :1]  # (B, 1)
+    after = replay.following(batch["index"][:, 0], 12, ("reward", "first"))
+    assert after["reward"].shape == after["first"].shape == after["there"].shape == (200, 12)
+    newest = torch.where(value // 1000 == 1, added, added - 1)
+    expected = value + torch.arange(1, 13)
+    assert torch.equal(after["there"].cpu(), expected % 1000 <= newest)
+    there = after["there"].cpu()
+    assert torch.equal(after["reward"].cpu()[there].long(), expected[there])
+    assert torch.equal(after["first"].cpu()[there], expected[there] % 7 == 0)
+    assert replay.following(batch["index"][:, 0], 0, ("reward",))["reward"].shape == (200, 0)
+
+
 def test_worlds_advance_on_their_own(tmp_path):
     replay = make(tmp_path, worlds=3)
     for step in range(40):
