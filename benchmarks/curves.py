@@ -25,7 +25,8 @@ OURS = {
 # recipe: thin lines, in no mean.
 EARLIER = {
     "5fd1b25", "2836810", "6606868", "be1040f", "dcebbce", "4e92079", "26592ef", "27e335c",
-    "1aa9dd5", "6b7b87e", "0fa4442", "06aef8c", "d114519", "walker-walk 703deb4",
+    "1aa9dd5", "6b7b87e", "0fa4442", "06aef8c", "d114519", "703deb4", "d826968", "c5be2c1",
+    "a702920", "1045c8a", "54d7258", "a1f7eae",
 }  # fmt: skip
 
 
