@@ -18,6 +18,8 @@ from aef_worldmodel.dynamics import Dynamics, State
 from agents.actor import Actor, Chooser
 from agents.schema import ConfigError
 
+AFTER = ("reward", "terminal", "first")  # of the rows after a sequence's first the critic learns
+
 
 @dataclass(frozen=True)
 class ImaginationConfig:
@@ -49,22 +51,28 @@ class ImaginationConfig:
     """How far the slow critic follows an update."""
     replay_value: float = 1.0
     """Weight of the critic's loss on replayed rows, against what really came after them."""
-    replay_horizon: int = 300
-    """Decisions whose real rewards count there, where the episode lasts so long."""
+    replay_horizon: int | None = 300
+    """Decisions whose real rewards count there, where the episode lasts so long; null for
+    lambda-returns of the rows of a sequence alone."""
     actor_rate: float = 0.02
     """How far the averaged actor, which plays evaluations, follows an update."""
     std_floor: float = 0.3
     """Least standard deviation of the policy before tanh; choices among few have none."""
+    quiet_worlds: float = 0.25
+    """Share of the training worlds, of four or more, that play as evaluations do, without noise:
+    so what goes wrong only there is learnt from (docs/agent.md)."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError for what cannot be dreamt or learnt from."""
-        least = {"horizon": 1, "starts": 1, "hidden_dim": 1, "replay_horizon": 1}
+        least = {"horizon": 1, "starts": 1, "hidden_dim": 1}
         for name in (*least, "temperature", "entropy", "replay_value", "std_floor"):
             self._refuse(name, getattr(self, name) < least.get(name, 0),
                          f"at least {least.get(name, 0)}")
-        for name in ("discount", "trace", "slow_rate", "actor_rate"):
+        for name in ("discount", "trace", "slow_rate", "actor_rate", "quiet_worlds"):
             self._refuse(name, not 0 <= getattr(self, name) <= 1, "within 0 and 1")
         limit = self.gradient_limit
+        ahead = self.replay_horizon
+        self._refuse("replay_horizon", ahead is not None and ahead < 1, "at least 1; null is none")
         self._refuse("gradient_limit", limit is not None and limit <= 0, "above 0; null is none")
 
     def _refuse(self, name: str, wrong: bool, must: str) -> None:
@@ -149,18 +157,36 @@ class ImaginationAgent(nn.Module):
         """Two-hot cross-entropy against the returns, all (H, N)."""
         return (weight * self.critic.loss(features, returns)).mean()
 
-    def replay_loss(self, states: State, after: dict[str, Tensor]) -> Tensor:
-        """The critic's loss on replayed sequences: against the rewards that really came.
+    def replay_loss(self, states: State, rows: dict[str, Tensor]) -> Tensor:
+        """The critic's loss on replayed sequences, against the rewards that really came.
 
-        states (B, T, .); after as `real_returns` takes it. What lies beyond the rewards that are
-        known is taken to be worth what the slow critic says of the row itself: of its state there,
-        hundreds of decisions on, no one knows more.
+        states (B, T, .); rows: reward, terminal and first (B, T), or of the rows after the first,
+        as `real_returns` takes them, reward_after and so on. What lies beyond the rewards that are
+        known there is taken to be worth what the slow critic says of the row itself.
         """
-        features = states.features
-        came, beyond, alive = real_returns(after, features.shape[1], self.config.discount)
+        features, c = states.features, self.config
         with torch.no_grad():
-            returns = came + beyond * self.slow_critic.mean(features)
+            value = self.slow_critic.mean(features)  # (B, T)
+        if c.replay_horizon is None:
+            returns, alive = self._row_returns(rows, value)
+            features = features[:, :-1]
+        else:
+            after = {name: rows[f"{name}_after"] for name in (*AFTER, "there")}
+            came, beyond, alive = real_returns(after, value.shape[1], c.discount)
+            returns = came + beyond * value
         return (alive * self.critic.loss(features, returns)).mean()
+
+    def _row_returns(self, rows: dict[str, Tensor], value: Tensor) -> tuple[Tensor, Tensor]:
+        """Lambda-returns of sequences' own rows, but of the last, and which of them count
+        (B, T - 1): not a row before an episode's first, since what follows is another episode."""
+        c, value = self.config, value.T  # (T, B)
+        reward, terminal, first = (rows[name].T for name in ("reward", "terminal", "first"))
+        # an episode cut short at row t: its return there is the critic's own value
+        cut = first[1:]
+        reward = torch.where(cut, value[:-1], reward[1:])
+        cont = (~terminal[1:] & ~cut).float()
+        returns = lambda_returns(reward, cont, value, c.discount, c.trace)  # (T - 1, B)
+        return returns.T, (~terminal[:-1] & ~cut).float().T
 
     @torch.no_grad()
     def track(self, returns: Tensor) -> None:

@@ -23,11 +23,10 @@ from aef_worldmodel.errors import UserError
 from aef_worldmodel.persistence import list_checkpoints, load_latest, load_weights
 from aef_worldmodel.world_model import Part, WorldModel
 from agents.config import TrainConfig
-from agents.imagination import ImaginationAgent
+from agents.imagination import AFTER, ImaginationAgent
 
 MODEL_CLIP, ACTOR_CLIP, CRITIC_CLIP = 10.0, 1.0, 10.0  # largest gradient norms
 WARM_ROWS = 5  # rows of a sequence not imagined from: their recurrent state is stale
-AFTER = ("reward", "terminal", "first")  # of the rows that came after a sequence's first
 KEPT = (  # what the agent learns from
     "frame", "action", "reward", "terminal", "first", "recurrent",
     *(f"{name}_after" for name in (*AFTER, "there")),
@@ -61,7 +60,8 @@ class Learner:
                 f"{WARM_ROWS} rows of a sequence only warm the state: give {WARM_ROWS + 1} or more"
             )
         self.config = config
-        self.rows_after = config.length - 1 + config.agent.replay_horizon
+        ahead = config.agent.replay_horizon
+        self.rows_after = 0 if ahead is None else config.length - 1 + ahead
         self.device = torch.device(config.hardware.device)
         self.online = self._make_model(frame_shape, action_dim)
         self.model = copy.deepcopy(self.online).requires_grad_(False)
@@ -196,8 +196,7 @@ class Learner:
     def _step_critic(self, imagined: tuple, states: State, rows: dict[str, Tensor]) -> dict:
         with self.autocast():
             dreamt = self.agent.critic_loss(*imagined)
-            after = {name: rows[f"{name}_after"] for name in (*AFTER, "there")}
-            real = self.agent.replay_loss(states, after)
+            real = self.agent.replay_loss(states, rows)
         self.optimisers["critic"].zero_grad()
         (dreamt + self.config.agent.replay_value * real).backward()
         norm = nn.utils.clip_grad_norm_(self.agent.critic.parameters(), CRITIC_CLIP)

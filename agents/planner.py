@@ -17,7 +17,7 @@ from torch import Tensor
 
 from aef_worldmodel.dynamics import Dynamics, State
 from agents.imagination import ImaginationAgent, ImaginationConfig, lambda_returns
-from agents.policy import Policy, choose
+from agents.policy import Policy, choose, quiet
 from agents.schema import ConfigError
 
 
@@ -75,7 +75,8 @@ class Planner(Policy):
         model: dreams and knows rewards.
         agent: its averaged actor proposes, its slow critic judges, its discount counts; None to
             plan by rewards alone, without proposals.
-        explore: draw the action from the plan's first distribution instead of taking its mean.
+        explore: draw the action from the plan's first distribution instead of taking its mean, but
+            in quiet worlds.
         discrete: actions are choices; plans are then made of preferences for each.
     """
 
@@ -108,7 +109,10 @@ class Planner(Policy):
             score = self.score(start, played.flatten(1, 2)).view(worlds, c.candidates)
             mean, std = self._refit(played, score)
         self.plan = mean
-        action = mean[0] + std[0] * torch.randn_like(mean[0]) if self.explore else mean[0]
+        action = mean[0]
+        if self.explore:
+            calm = quiet(worlds, c.imagination.quiet_worlds, like.device)[:, None]
+            action = action + ~calm * std[0] * torch.randn_like(action)
         return choose(action, self.discrete)
 
     def score(self, start: State, actions: Tensor) -> Tensor:

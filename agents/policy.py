@@ -31,21 +31,32 @@ class Policy(ABC):
 
 
 class ActorPolicy(Policy):
-    """An actor network on the features (h, z).
+    """Actor networks on the features (h, z), as those of `agents.actor`.
 
     Args:
-        actor: has `mode` and `sample`, as those of `agents.actor`.
-        explore: draw actions; otherwise take the policy's mode.
+        actor: draws actions where explored.
+        averaged: its mode is the action where not.
+        explore: draw actions, but in quiet worlds.
+        share: of the worlds, that are quiet.
     """
 
-    def __init__(self, actor, explore: bool):
-        self.actor, self.explore = actor, explore
+    def __init__(self, actor, averaged, explore: bool, share: float = 0.0):
+        self.actor, self.averaged, self.explore, self.share = actor, averaged, explore, share
 
     def act(self, state: State, first: Tensor) -> Tensor:
-        """The mode, or a draw (one call of torch's generator)."""
-        if self.explore:
-            return self.actor.sample(state.features)[0].float()
-        return self.actor.mode(state.features).float()
+        """The averaged actor's mode, or the actor's draw (one call of torch's generator)."""
+        calm = self.averaged.mode(state.features).float()
+        if not self.explore:
+            return calm
+        drawn = self.actor.sample(state.features)[0].float()
+        return torch.where(quiet(len(drawn), self.share, drawn.device)[:, None], calm, drawn)
+
+
+def quiet(count: int, share: float, device: torch.device) -> Tensor:
+    """Which of `count` worlds play without noise: a share of them, evenly spread and rounded down,
+    (N,) bool."""
+    place = torch.arange(count + 1, device=device, dtype=torch.float64)
+    return (place * share).floor().diff() > 0
 
 
 def choose(action: Tensor, discrete: bool) -> Tensor:

@@ -81,7 +81,7 @@ def make_policy(
             )
         return Planner(config, learner.model, learnt, explore, discrete)
     if isinstance(config, ImaginationConfig) and learnt:
-        return ActorPolicy(learnt.actor if explore else learnt.slow_actor, explore)
+        return ActorPolicy(learnt.actor, learnt.slow_actor, explore, config.quiet_worlds)
     if type(config) is type(learner.config.agent):
         return learner.agent.policy(explore)
     raise UserError(

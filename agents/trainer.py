@@ -19,7 +19,8 @@ from aef_worldmodel.persistence import (
 from aef_worldmodel.replay import Replay
 from agents.config import TrainConfig
 from agents.evaluation import Episodes, report_dream, run_episodes, score
-from agents.learner import AFTER, NonFinite
+from agents.imagination import AFTER
+from agents.learner import NonFinite
 from agents.logbook import Logbook
 from agents.policy import choose
 from agents.roster import make_learner, make_policy

@@ -100,14 +100,35 @@ def test_the_critic_learns_what_came(terminal, worth):
     after = {name: torch.zeros(8, 9, dtype=torch.bool) for name in ("first", "terminal")}
     after |= {"reward": torch.ones(8, 9), "there": torch.ones(8, 9, dtype=torch.bool)}
     after["first"][:, 5:], after["terminal"][:, 4] = True, terminal
+    rows = {f"{name}_after": value for name, value in after.items()}
     optimiser = torch.optim.Adam(agent.critic.parameters(), 0.02)
     for _ in range(400):
         optimiser.zero_grad()
-        agent.replay_loss(states, after).backward()
+        agent.replay_loss(states, rows).backward()
         optimiser.step()
         agent.follow()
     value = agent.critic.mean(states.features[0, 0]).item()
     assert value == pytest.approx(worth, rel=0.05)
+
+
+def test_without_a_horizon_the_critic_learns_from_the_rows_of_a_sequence():
+    config = ImaginationConfig(discount=0.9, slow_rate=0.1, hidden_dim=16, replay_horizon=None)
+    torch.manual_seed(0)
+    agent = ImaginationAgent(config, 3, 1)
+    states = State(torch.zeros(1, 4, 1), torch.eye(4)[None, :, :2])  # (B, T, .): rows 2, 3 alike
+    rows = {
+        "reward": torch.tensor([[5.0, 1.0, 2.0, 4.0]]),
+        "first": torch.tensor([[False, False, False, True]]),
+        "terminal": torch.tensor([[False, False, True, False]]),
+    }
+    optimiser = torch.optim.Adam(agent.critic.parameters(), 0.02)
+    for _ in range(300):
+        optimiser.zero_grad()
+        agent.replay_loss(states, rows).backward()
+        optimiser.step()
+        agent.follow()
+    value = agent.critic.mean(states.features[0])
+    assert value[:2].tolist() == pytest.approx([1 + 0.9 * 2, 2], rel=0.05)
 
 
 def test_discounts_are_what_is_left_of_a_reward():

@@ -16,7 +16,7 @@ from agents import evaluate
 from agents.evaluation import CONTEXT, Episodes, report_dream
 from agents.imagination import ImaginationAgent, ImaginationConfig
 from agents.planner import Planner, PlannerConfig
-from agents.policy import choose
+from agents.policy import ActorPolicy, choose, quiet
 from agents.roster import make_policy
 from agents.sb3 import PpoConfig, SacConfig
 from agents.scripted import RandomPolicy, ScriptedConfig, ScriptedPolicy
@@ -326,3 +326,31 @@ def test_dreams_are_judged_within_an_episode(tmp_path):
     other[~alive] = 0  # what is played after the first episode counts for nothing
     again = report_dream(learner, played._replace(frames=other))
     assert again.scores == report.scores and torch.equal(again.film, report.film)
+
+
+@pytest.mark.parametrize("count,share,still", [
+    (8, 0.25, [3, 7]), (3, 0.25, []), (4, 0, []), (3, 1, [0, 1, 2]), (5, 0.5, [1, 3]),
+])  # fmt: skip
+def test_a_share_of_the_exploring_worlds_plays_without_noise(count, share, still):
+    assert quiet(count, share, torch.device("cpu")).nonzero()[:, 0].tolist() == still
+    agent = ImaginationAgent(ImaginationConfig(hidden_dim=8), 5, 2)
+    torch.nn.init.constant_(agent.slow_actor.network[-1].bias, 0.2)  # another than the actor's
+    state, first = State(torch.randn(count, 2), torch.randn(count, 3)), torch.zeros(count)
+    torch.manual_seed(0)
+    played = ActorPolicy(agent.actor, agent.slow_actor, True, share).act(state, first)
+    torch.manual_seed(0)
+    drawn = agent.actor.sample(state.features)[0]
+    calm = ActorPolicy(agent.actor, agent.slow_actor, False).act(state, first)
+    for world in range(count):
+        expected = calm if world in still else drawn
+        torch.testing.assert_close(played[world], expected[world])
+        assert not torch.equal(calm[world], drawn[world])
+
+
+def test_plans_of_quiet_worlds_are_followed_without_noise():
+    options = PlannerConfig(proposals=0, bootstrap=False, candidates=20, elites=4)
+    state, first = starts(4), torch.ones(4, dtype=torch.bool)
+    exploring = Planner(options, Point(), None, explore=True)
+    action = exploring.act(state, first)
+    followed = (action == choose(exploring.plan[0], False)).all(1)
+    assert followed.tolist() == [False, False, False, True]
