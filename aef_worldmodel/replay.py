@@ -289,7 +289,7 @@ class Replay:
 
         Args:
             index: where `sample` found the rows, (B,) int64.
-            count: K, fewer than the rows of a ring.
+            count: K; what lies beyond a world's newest row is marked, as many as it may be.
             names: of fields.
 
         Returns:
