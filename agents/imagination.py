@@ -141,7 +141,6 @@ class ImaginationAgent(nn.Module):
             sample = type(decisions[0])(*map(torch.stack, zip(*decisions)))  # (H, N, A)
             gain = returns / scale
         else:
-            torch.clear_autocast_cache()  # of weights as the dream saw them, without gradients
             sample = self.actor.sample(features[:-1], noise)  # the same, with a gradient
             gain = (returns - value[:-1]) / scale * sample.log_prob()
         entropy = sample.entropy()  # (H, N)

@@ -95,9 +95,15 @@ class Learner:
         return torch.optim.Adam(parameters, rate, betas=(0.9, 0.99), fused=True)
 
     def autocast(self) -> torch.autocast:
-        """Mixed precision as the hardware profile says; likelihoods stay in float32."""
+        """Mixed precision as the hardware profile says; likelihoods stay in float32.
+
+        Without autocast's cache of low-precision weights: it is one for all threads, so that the
+        side that ends first would clear it for the other, and how a weight's gradients are rounded
+        would depend on the moment. Gradients of a weight's many uses add up in float32 so.
+        """
         low = self.config.hardware.autocast == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+        kind = self.device.type
+        return torch.autocast(kind, torch.bfloat16, enabled=low, cache_enabled=False)
 
     def update(self, batch: dict[str, Tensor], act: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """One step on a batch of sequences; without `act` of the world model alone.

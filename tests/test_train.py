@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -50,6 +51,27 @@ def command(*words: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", *words], capture_output=True, text=True, timeout=300, **options
     )
+
+
+def test_a_low_precision_run_repeats_whatever_other_threads_clear(tmp_path):
+    """Autocast's cache of low-precision weights is one for all threads; rounding must not tell."""
+    quiet = make(tmp_path / "quiet", "hardware.autocast=bfloat16")
+    quiet.train(book(quiet))
+    done = threading.Event()
+
+    def clear():
+        while not done.wait(1e-4):
+            torch.clear_autocast_cache()
+
+    other = threading.Thread(target=clear)
+    other.start()
+    try:
+        disturbed = make(tmp_path / "disturbed", "hardware.autocast=bfloat16")
+        disturbed.train(book(disturbed))
+    finally:
+        done.set()
+        other.join()
+    assert torch.equal(weights(quiet), weights(disturbed))
 
 
 @pytest.mark.parametrize("words", [(), ("env.restart_every=20",)])
