@@ -259,7 +259,8 @@ class Replay:
             recency: at least 1.
 
         Returns:
-            name -> (B, T, ...) for every field, and "index" (B, T) int64 for `write`.
+            name -> (B, T, ...) for every field, and "index" (B, T) int64 on the CPU for
+            `following` and `write`.
 
         Raises:
             ValueError: no world has `length` rows yet.
@@ -277,9 +278,10 @@ class Replay:
             draw = (ends - 1)[world] - (starts[world] * u**recency).long()
         row = draw - (ends - starts)[world] + (self.count - self.size)[world]
         row = row[:, None] + torch.arange(length)  # (B, T)
-        index = self._index(row, world[:, None]).to(self.device)
+        index = self._index(row, world[:, None])
+        where = index.flatten().to(self.device)
         gathered = {
-            name: column.index_select(0, index.flatten()).unflatten(0, (batch, length))
+            name: column.index_select(0, where).unflatten(0, (batch, length))
             for name, column in self.data.items()
         }
         return {**gathered, "index": index}
@@ -288,7 +290,7 @@ class Replay:
         """The `count` rows K that were added after some rows, each to its world.
 
         Args:
-            index: where `sample` found the rows, (B,) int64.
+            index: where `sample` found the rows, (B,) int64, on the CPU.
             count: K; what lies beyond a world's newest row is marked, as many as it may be.
             names: of fields.
 
@@ -296,7 +298,6 @@ class Replay:
             name -> (B, K, ...), and "there" (B, K) bool: false beyond a world's newest row, where
             what the fields hold means nothing.
         """
-        index = index.cpu()
         place, world = index // self.num_worlds, index % self.num_worlds
         newer = (self.count[world] - 1 - place) % self.rows  # (B,) rows added since
         step = torch.arange(1, count + 1)  # (K,)
@@ -322,7 +323,7 @@ class Replay:
             raise ValueError(f"field {name!r} cannot be written; mutable are {self.mutable}")
         column = self.data[name]
         values = values.detach().to(self.device, column.dtype).reshape(-1, *column.shape[1:])
-        column.index_copy_(0, index.flatten(), values)
+        column.index_copy_(0, index.flatten().to(self.device), values)
 
     # ---------------------------------------------------------------- checkpoints
 

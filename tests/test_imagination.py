@@ -346,6 +346,8 @@ def test_gradients_are_shortened_to_the_median_and_keep_their_direction():
         ("discount", 1.5, "within 0 and 1"),
         ("entropy", -0.1, "at least 0"),
         ("gradient_limit", -1.0, "above 0"),
+        ("replay_horizon", 0, "at least 1; null is none"),
+        ("quiet_worlds", 2.0, "within 0 and 1"),
     ],
 )
 def test_settings_that_nothing_can_be_learnt_with_are_refused(key, value, must):

@@ -223,6 +223,22 @@ def test_the_agent_learns_from_states_that_the_averaged_model_filters(tmp_path):
     torch.testing.assert_close(seen[0]["latent"], expected.latent)
 
 
+def test_rows_of_an_older_version_are_left_out_and_the_next_update_has_its_own(tmp_path):
+    trainer = make(tmp_path)
+    learner, log = trainer.learner, book(trainer)
+    while trainer.updates < trainer.config.pretrain + 2:
+        trainer._iterate(log)
+    state = learner.state_dict()
+    kept = {name: rows for name, rows in state["last"].items() if not name.endswith("_after")}
+    other = make(tmp_path / "other").learner
+    other.load_state_dict(state | {"last": kept}, tmp_path)
+    batch = {name: rows.clone() for name, rows in learner.last.items()}
+    _, terms = other.update(batch, act=True)
+    assert "actor_loss" not in terms and "log_prob" in terms
+    _, terms = other.update(batch, act=True)
+    assert "actor_loss" in terms and "replay_value_loss" in terms
+
+
 def test_nothing_is_dreamt_after_an_end(tmp_path):
     trainer = make(tmp_path, "agent.starts=1000")
     learner, log, begun = trainer.learner, book(trainer), []
