@@ -3,17 +3,19 @@
 Two copies of the world model: `online` takes the gradient steps, and `model`, which everyone else
 reads, is an average of its weights over the last updates. Acting, filtering and dreaming all happen
 in the average, which foresees better than the weights of any one update (docs/agent.md): one model,
-whose eye and dynamics speak of the same latents. The actor-critic learns from the rows of the
-update before, so its step and the world model's do not depend on each other and run side by side,
-on a thread each: on a processor these steps are too small to profit from more threads
+whose eye and dynamics speak of the same latents. The actor dreams on from the rows of the update
+before, so its step and the world model's do not depend on each other and run side by side, on a
+thread each; the critic steps on the world model's, which is done first, while the actor's gradients
+go back through the dream. On a processor all these steps are too small to profit from more threads
 (docs/speed.md).
 """
 
 import copy
 import functools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +37,27 @@ KEPT = (  # what the agent learns from
 
 class NonFinite(UserError):
     """A loss or gradient that is not a finite number; names the term."""
+
+
+class Dream(NamedTuple):
+    """What the actor and the critic learn from: replayed rows (B, T, .), their states, the actor's
+    loss () and terms, and what the critic needs of the imagined rollout."""
+
+    rows: dict[str, Tensor]
+    states: State
+    loss: Tensor
+    terms: dict[str, Tensor]
+    imagined: tuple
+
+
+class _Later:
+    """What a pool's future is, without the pool: called once, when its result is asked for."""
+
+    def __init__(self, function: Callable, *arguments: object):
+        self.result = functools.cache(functools.partial(function, *arguments))
+
+
+Job = Future | _Later
 
 
 class Learner:
@@ -114,16 +137,14 @@ class Learner:
 
         Returns the new recurrent states of the rows (B, T, H), and named terms () on the device.
         """
-        beside = None
-        if act and self.last is not None:
-            start = self.pool.submit if self.pool else _Later
-            beside = start(self._learn_to_act, self.last)
+        jobs = self._begin_acting(self.last) if act and self.last is not None else ()
         try:
             states, terms = self._step_model(batch, act)
+            if jobs:
+                terms |= self._finish_acting(*jobs)
         finally:
-            if self.pool and beside:
-                wait([beside])  # even when the world model's step failed: its error comes first
-        terms |= beside.result() if beside else {}
+            if self.pool:
+                wait(jobs)  # even when a step failed: no other is left at work
         self._average(self.config.average_rate if act else 1.0)
         self.last = {name: value for name, value in batch.items() if name in KEPT}
         return states.recurrent, terms
@@ -152,13 +173,26 @@ class Learner:
         own, average = self.online, self.model
         torch._foreach_lerp_(list(average.parameters()), list(own.parameters()), rate)
 
-    def _learn_to_act(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The agent's step, from the states (B, T, .) that the averaged model filters of rows."""
-        with torch.no_grad(), self.autocast():
-            states = self.model.follow(
+    @torch.no_grad()
+    def _filter(self, rows: dict[str, Tensor]) -> State:
+        """The states (B, T, .) of rows, in the averaged model."""
+        with self.autocast():
+            return self.model.follow(
                 rows["frame"], rows["action"], rows["first"], rows["recurrent"][:, 0].float()
             )
-        return self._step_agent(rows | states._asdict())
+
+    def _begin_acting(self, rows: dict[str, Tensor]) -> tuple[Job, Job]:
+        """Starts the other side: a dream from the last update's rows, then the actor's step."""
+        start = self.pool.submit if self.pool else _Later
+        dream = start(self._dream, rows)
+        return dream, start(self._step_actor, dream)
+
+    def _finish_acting(self, dream: Job, step: Job) -> dict[str, Tensor]:
+        """The critic's step, as soon as there is a dream; then waits for the actor's."""
+        critic = self._step_critic(dream.result())
+        terms = step.result() | critic
+        self.agent.follow()
+        return terms
 
     def _step_model(self, batch: dict[str, Tensor], act: bool) -> tuple[State, dict[str, Tensor]]:
         staged = self.config.world_model.training == "staged"
@@ -177,10 +211,10 @@ class Learner:
         self.optimisers["model"].step()
         return losses.states, losses.terms | norms
 
-    def _step_agent(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Imagines from a random subset of replayed states, none of them an episode's end after
-        which nothing comes; steps actor, then critic."""
-        states = State(rows["recurrent"], rows["latent"])
+    def _dream(self, rows: dict[str, Tensor]) -> Dream:
+        """Imagines from a random subset of the rows' states, none of them an episode's end after
+        which nothing comes."""
+        states = self._filter(rows)
         start = State(*(part[:, WARM_ROWS:].flatten(0, 1) for part in states))  # (B (T-5), .)
         chosen = torch.randperm(len(start.latent), generator=self.generator, device=self.device)
         ended = rows["terminal"][:, WARM_ROWS:].flatten()
@@ -189,24 +223,29 @@ class Learner:
             loss, terms, imagined = self.agent.actor_loss(
                 self.model, State(*(part[chosen] for part in start)), self.generator
             )
-        actor = list(self.agent.actor.parameters())
+        refuse_non_finite(terms)
+        return Dream(rows, states, loss, terms, imagined)
+
+    def _step_actor(self, dream: Job) -> dict[str, Tensor]:
+        actor, (_, _, loss, terms, _) = list(self.agent.actor.parameters()), dream.result()
         for weight, gradient in zip(actor, torch.autograd.grad(loss, actor)):
             weight.grad = gradient
-        terms["gradient_actor"] = nn.utils.clip_grad_norm_(actor, ACTOR_CLIP)
-        refuse_non_finite(terms)
+        norm = {"gradient_actor": nn.utils.clip_grad_norm_(actor, ACTOR_CLIP)}
+        refuse_non_finite(norm)
         self.optimisers["actor"].step()
-        terms |= self._step_critic(imagined, states, rows)
-        self.agent.follow()
-        return {name: value.detach() for name, value in terms.items()}
+        return terms | norm
 
-    def _step_critic(self, imagined: tuple, states: State, rows: dict[str, Tensor]) -> dict:
+    def _step_critic(self, dream: Dream) -> dict[str, Tensor]:
         with self.autocast():
-            dreamt = self.agent.critic_loss(*imagined)
-            real = self.agent.replay_loss(states, rows)
+            dreamt = self.agent.critic_loss(*dream.imagined)
+            real = self.agent.replay_loss(dream.states, dream.rows)
         self.optimisers["critic"].zero_grad()
         (dreamt + self.config.agent.replay_value * real).backward()
         norm = nn.utils.clip_grad_norm_(self.agent.critic.parameters(), CRITIC_CLIP)
-        terms = {"critic_loss": dreamt, "replay_value_loss": real, "gradient_critic": norm}
+        terms = {
+            "critic_loss": dreamt.detach(), "replay_value_loss": real.detach(),
+            "gradient_critic": norm,
+        }  # fmt: skip
         refuse_non_finite(terms)
         self.optimisers["critic"].step()
         return terms
@@ -239,13 +278,6 @@ def restore(optimiser: torch.optim.Optimizer, state: dict) -> None:
     rate = optimiser.param_groups[0]["lr"]
     optimiser.load_state_dict(state)
     optimiser.param_groups[0]["lr"] = rate
-
-
-class _Later:
-    """What a pool's future is, without the pool: called when its result is asked for."""
-
-    def __init__(self, function: Callable, *arguments: object):
-        self.result = functools.partial(function, *arguments)
 
 
 def refuse_non_finite(terms: dict[str, Tensor]) -> None:

@@ -35,8 +35,12 @@ class ModelLearner(Learner):
         parameters = [p for group in self.groups.values() for p in group]
         self.optimisers = {"model": self._adam(parameters, config.model_rate)}
 
-    def _step_agent(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
-        terms = self.agent.learn(rows, self.model)
+    def _begin_acting(self, rows: dict[str, Tensor]) -> tuple[dict[str, Tensor]]:
+        return (rows,)
+
+    def _finish_acting(self, rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The agent's step, from the rows' states (B, T, .)."""
+        terms = self.agent.learn(rows | self._filter(rows)._asdict(), self.model)
         if terms:
             refuse_non_finite(terms)
         return terms

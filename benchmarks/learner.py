@@ -121,9 +121,13 @@ def updates(config: settings.TrainConfig) -> dict[str, float]:
         learner.pool = pool if side_by_side else None
         learner.update(batch, act=True)
 
+    def act() -> None:
+        learner.pool = None
+        learner._finish_acting(*learner._begin_acting(learner.last))
+
     return median_ms({
         "update, world model alone": lambda: learner.update(batch, act=False),
-        "update, actor-critic alone": lambda: learner._learn_to_act(learner.last),
+        "update, actor-critic alone": act,
         "update, one after the other": lambda: update(False),
         "update, side by side": lambda: update(True),
     })  # fmt: skip

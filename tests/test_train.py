@@ -212,15 +212,29 @@ def test_the_agent_learns_from_states_that_the_averaged_model_filters(tmp_path):
     learner, log, seen = trainer.learner, book(trainer), []
     while trainer.updates < trainer.config.pretrain + 2:
         trainer._iterate(log)
-    learner._step_agent = lambda rows: seen.append(rows) or {}
+    step = learner._step_critic
+    learner._step_critic = lambda dream: seen.append(dream) or step(dream)
     rows = {name: value.clone() for name, value in learner.last.items()}
     with torch.no_grad(), learner.autocast():
         expected = learner.model.follow(
             rows["frame"], rows["action"], rows["first"], rows["recurrent"][:, 0].float()
         )
     trainer.learn()
-    torch.testing.assert_close(seen[0]["recurrent"], expected.recurrent)
-    torch.testing.assert_close(seen[0]["latent"], expected.latent)
+    torch.testing.assert_close(seen[0].states.recurrent, expected.recurrent)
+    torch.testing.assert_close(seen[0].states.latent, expected.latent)
+    assert torch.equal(seen[0].rows["reward"], rows["reward"])
+
+
+def test_an_agent_that_fails_beside_the_world_model_says_so_and_leaves_no_thread_at_work(tmp_path):
+    trainer = make(tmp_path)
+    learner, log = trainer.learner, book(trainer)
+    while trainer.updates < trainer.config.pretrain + 2:
+        trainer._iterate(log)
+    with torch.no_grad():
+        learner.agent.actor.network[0].weight.fill_(float("nan"))
+    with pytest.raises(NonFinite, match="actor_loss"):
+        trainer.learn()
+    assert learner.pool._work_queue.empty() and learner.pool.submit(int).result() == 0
 
 
 def test_rows_of_an_older_version_are_left_out_and_the_next_update_has_its_own(tmp_path):
@@ -245,13 +259,12 @@ def test_nothing_is_dreamt_after_an_end(tmp_path):
     while trainer.updates < trainer.config.pretrain + 2:
         trainer._iterate(log)
     rows = {name: value.clone() for name, value in learner.last.items()}
-    rows["latent"] = torch.randn(2, 6, 8)  # (B, T, d); of each sequence the last row may begin one
-    rows["recurrent"] = rows["recurrent"].float()
-    rows["terminal"][0, -1] = True
+    rows["terminal"][0, -1] = True  # of each sequence the last row may begin a dream
+    latent = learner._filter(rows).latent
     learner.agent.actor_loss = lambda model, start, generator: begun.append(start) or 1 / 0
     with pytest.raises(ZeroDivisionError):
-        learner._step_agent(rows)
-    assert torch.equal(begun[0].latent, rows["latent"][1:, -1])
+        learner._dream(rows)
+    assert torch.equal(begun[0].latent, latent[1:, -1])
 
 
 def test_non_finite_loss_names_the_term_and_the_way_back(tmp_path):
