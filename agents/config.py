@@ -95,7 +95,7 @@ class TrainConfig:
     decisions in each of them."""
     pretrain: int = 150
     """Updates of the world model alone before the actor starts."""
-    frames_per_update: float = 12.0
+    frames_per_update: float = 8.0
     """Frames, over all worlds, between two updates."""
     batch: int = 12
     """Sequences of a batch, B."""
