@@ -55,7 +55,8 @@ def draw_published(axes, task: str, limit: int) -> None:
 
 def draw_ours(axes, task: str) -> int:
     """Our runs of a task: thin lines, and a thick one for the mean of those with the latest
-    settings (rays a pixel apart), or with earlier ones if there are no others. Returns frames."""
+    settings (rays a pixel apart), or with earlier ones if there are no others; what is in no mean
+    is faint. Returns frames."""
     rows = [r for r in read("results/returns.csv") if r["task"] == task]
     runs = defaultdict(list)
     for r in rows:
@@ -72,9 +73,10 @@ def draw_ours(axes, task: str) -> int:
             x = [int(r["frames"]) / 1e3 for r in run]
             y = [float(r["return"]) for r in run]
             t = [float(r["minutes"]) for r in run]
-            axes[0].plot(x, y, color=colour, lw=0.8, alpha=0.35)
-            axes[1].plot(t, y, color=colour, lw=0.8, alpha=0.35)
-            for a, b, c in zip(x, y, t) if run in seeds else ():
+            latest = run in seeds
+            for panel, across in zip(axes, (x, t)):
+                panel.plot(across, y, color=colour, lw=0.8, alpha=0.7 if latest else 0.15)
+            for a, b, c in zip(x, y, t) if latest else ():
                 means[a].append(b)
                 minutes[a].append(c)
         common = [a for a in means if len(means[a]) == len(seeds)]
