@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from test_train import SMALL
+from small_run import SMALL
 
 from benchmarks import agents
 

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 import torch
-from test_train import SMALL
+from small_run import SMALL
 from torch.distributions import Normal
 
 import envs

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from test_train import SMALL, book
+from small_run import SMALL, book
 
 from aef_worldmodel import episodes
 from aef_worldmodel.errors import UserError

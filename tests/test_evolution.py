@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from point import Point, starts
-from test_train import SMALL, book
+from small_run import SMALL, book
 
 from aef_worldmodel.dynamics import State
 from aef_worldmodel.errors import UserError

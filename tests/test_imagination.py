@@ -90,6 +90,16 @@ def test_real_returns_are_sums_of_what_came(length, count, discount, seed):
             assert alive[b, t] == (steps > 0)
 
 
+def settle(agent, states, rows, updates):
+    """Lets the critic learn from replayed rows alone."""
+    optimiser = torch.optim.Adam(agent.critic.parameters(), 0.02)
+    for _ in range(updates):
+        optimiser.zero_grad()
+        agent.replay_loss(states, rows).backward()
+        optimiser.step()
+        agent.follow()
+
+
 @pytest.mark.parametrize("terminal,worth", [(False, 10.0), (True, 4.0951)])
 def test_the_critic_learns_what_came(terminal, worth):
     """A reward of 1 at every decision: for ever where episodes are cut short, five times where
@@ -101,12 +111,7 @@ def test_the_critic_learns_what_came(terminal, worth):
     after |= {"reward": torch.ones(8, 9), "there": torch.ones(8, 9, dtype=torch.bool)}
     after["first"][:, 5:], after["terminal"][:, 4] = True, terminal
     rows = {f"{name}_after": value for name, value in after.items()}
-    optimiser = torch.optim.Adam(agent.critic.parameters(), 0.02)
-    for _ in range(400):
-        optimiser.zero_grad()
-        agent.replay_loss(states, rows).backward()
-        optimiser.step()
-        agent.follow()
+    settle(agent, states, rows, updates=400)
     value = agent.critic.mean(states.features[0, 0]).item()
     assert value == pytest.approx(worth, rel=0.05)
 
@@ -121,12 +126,7 @@ def test_without_a_horizon_the_critic_learns_from_the_rows_of_a_sequence():
         "first": torch.tensor([[False, False, False, True]]),
         "terminal": torch.tensor([[False, False, True, False]]),
     }
-    optimiser = torch.optim.Adam(agent.critic.parameters(), 0.02)
-    for _ in range(300):
-        optimiser.zero_grad()
-        agent.replay_loss(states, rows).backward()
-        optimiser.step()
-        agent.follow()
+    settle(agent, states, rows, updates=300)
     value = agent.critic.mean(states.features[0])
     assert value[:2].tolist() == pytest.approx([1 + 0.9 * 2, 2], rel=0.05)
 
