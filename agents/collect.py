@@ -1,124 +1,137 @@
-"""`python -m agents.collect env=cheetah-run out=data`: writes episodes of any policy to disk.
+"""`python -m agents.collect env=cheetah-run out=data`: write episodes of any policy to disk.
 
-The format is that of aef_worldmodel.episodes. Episodes are played in batches of `num_envs`, and
-each batch depends on its number and the seed alone, so an interrupted collection goes on where it
-was: the same command again makes the episodes that are missing.
+The format is that of aef_worldmodel/data/episodes.py. Episodes are played in batches of
+`hardware.num_envs`, and each batch depends on its number and the seed alone, so an interrupted
+collection continues where it was: the same command again makes the episodes that are missing.
 """
 
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from aef_worldmodel.dynamics import State
-from aef_worldmodel.episodes import (
+from aef_worldmodel.data.episodes import (
     episode_path,
     list_episodes,
     read_info,
     write_episode,
     write_info,
 )
-from aef_worldmodel.errors import UserError
-from agents import config as settings
-from agents import entry
-from agents.config import EnvConfig
-from agents.evaluate import load_run
-from agents.hardware import HardwareConfig, describe
-from agents.policy import Policy
-from agents.progress import Progress
-from agents.provenance import command, commit
-from agents.roster import make_policy
-from agents.schema import ConfigError, to_dict
-from agents.scripted import Floor, RandomConfig, ScriptedConfig
-from agents.words import agent_name
-from agents.worlds import has_choices, make_worlds
+from aef_worldmodel.utils.command import as_typed, run_command
+from aef_worldmodel.utils.config.schema import ConfigError, check_bounds, to_dict
+from aef_worldmodel.utils.errors import UserError
+from aef_worldmodel.utils.progress import Progress
+from agents.algorithms.fixed import FixedAgent, RandomConfig
+from agents.base import AgentConfig, AgentSpec, Policy
+from agents.config import train as settings
+from agents.config.hardware import HardwareConfig, describe
+from agents.config.train import EnvConfig
+from agents.config.trust import trust_word
+from agents.learning.build import playing_agent
+from agents.learning.learner import Learner
+from agents.playing.env_factory import is_discrete, make_envs
+from agents.playing.reference import fingerprint_of, redrawn
+from agents.playing.rollout import EnvLoop, Transition
+from agents.registry import AGENTS, agent_name
+from agents.training.provenance import command, commit
+from agents.training.runs import load_run
+from agents.training.seeds import COLLECTION, HASHED, SPACED
 
 PACKAGES = ("aef-worldmodel", "torch", "mujoco", "mujoco-warp", "dm-control", "gymnasium")
-SEED = 5_000_000  # worlds that neither training nor evaluation plays
+Rows = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class CollectConfig:
-    """Everything `python -m agents.collect` can be told."""
+    """Settings of `python -m agents.collect`."""
 
     env: EnvConfig = field(default_factory=EnvConfig)
-    """The task; ignored where a run plays, whose own it is."""
+    """The task; not used where a run plays, which has its own."""
     run: str | None = None
     """Folder of a run whose agent plays; null for `agent` alone."""
-    agent: settings.AgentConfig | None = None
+    agent: AgentConfig | None = None
     """What plays: null for the run's agent, or random actions where there is no run."""
     explore: bool = True
-    """Whether the run's agent explores as in training; false plays as in evaluations."""
+    """Let the run's agent explore as in training; false plays as in evaluations."""
     out: str | None = None
     """Folder of the episodes."""
     episodes: int = 100
-    """How many episodes there shall be."""
+    """Number of episodes."""
     seed: int = 0
-    """Episode i is played in a world seeded by 5,000,000 + 100,000 seed + i."""
+    """Chooses the episodes; other commands play others."""
+    trust: bool = False
+    """Execute the code that the run's saved settings name: a module that registers its environment
+    and is not an installed package."""
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     """The machine."""
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for a number that makes no sense."""
-        if self.episodes < 1 or not 0 <= self.seed < 10_000:
-            raise ConfigError(
-                f"episodes={self.episodes} must be at least 1 and seed={self.seed} within 0 and "
-                "9999"
-            )
+        """Raise ValueError for a number that makes no sense."""
+        check_bounds(self, episodes=(1, 100_000), seed=(0, 9_999))
 
 
 @torch.no_grad()
-def play(learner, policy: Policy, env, seed: int) -> list[dict[str, Tensor]]:
-    """One whole episode in every world, reset with `seed`, as rows (T, ...) on the CPU.
+def play(learner: Learner | None, policy: Policy, env: Any, seed: int | list[int]) -> list[Rows]:
+    """Play one whole episode in every environment; return their rows (T, ...) on the CPU.
 
-    Without a learner the policy sees states of width 0.
+    Without a learner, the policy sees states of width 0.
     """
-    count, device = env.num_envs, env.device
-    frame, _ = env.reset(seed=seed)
-    action = torch.zeros(count, env.single_action_space.shape[0], device=device)
-    reward, first = action.new_zeros(count), torch.ones(count, dtype=torch.bool, device=device)
-    alive, terminal = first.clone(), torch.zeros_like(first)
-    state = learner.model.initial(count) if learner else State(*[action.new_zeros(count, 0)] * 2)
-    rows: list[list[dict[str, Tensor]]] = [[] for _ in range(count)]
+    loop = EnvLoop(env, learner, policy)
+    loop.reset(seed)
+    alive = loop.first.clone()
+    rows: list[list[Rows]] = [[] for _ in range(env.num_envs)]
     while alive.any():
-        if learner:
-            with learner.autocast():
-                state = learner.model.observe(state, action, frame, first)
-                action = policy.act(state, first)
-        else:
-            action = policy.act(state, first)
-        _append(rows, alive, frame, action, reward, first, terminal)
-        frame, reward, terminated, truncated, info = env.step(action)
-        done = (terminated | truncated) & alive
+        made = loop.step()
+        _append(rows, alive, row_of(made))
+        done = made.done & alive
         if done.any():
-            last = info["final_obs"]
-            _append(rows, done, last, torch.zeros_like(action), reward, torch.zeros_like(first),
-                    terminated)  # fmt: skip
-        first, alive = torch.zeros_like(first), alive & ~done
-    return [
-        {name: torch.stack([row[name] for row in world]) for name in world[0]} for world in rows
-    ]
+            _append(rows, done, last_row_of(made))
+        alive = alive & ~done
+    return [{name: torch.stack([row[name] for row in one]) for name in one[0]} for one in rows]
 
 
-def _append(rows, worlds: Tensor, frame, action, reward, first, terminal) -> None:
-    names = ("frame", "action", "reward", "first", "terminal")
-    values = [value.cpu() for value in (frame, action, reward, first, terminal)]
-    for i in worlds.nonzero()[:, 0].tolist():
-        rows[i].append({name: value[i].clone() for name, value in zip(names, values)})
+def row_of(made: Transition) -> Rows:
+    """Return the rows (N, ...) of a decision."""
+    return {
+        "frame": made.frame,
+        "action": made.action,
+        "reward": made.reward,
+        "first": made.first,
+        "terminal": torch.zeros_like(made.first),
+    }
 
 
-def told(asked: CollectConfig, frames: int) -> str:
-    """What plays, in words: another of these is another policy. `frames`: the run's so far."""
+def last_row_of(made: Transition) -> Rows:
+    """Return the rows (N, ...) of the last frames of episodes that ended."""
+    assert made.final_frame is not None
+    return {
+        "frame": made.final_frame,
+        "action": torch.zeros_like(made.action),
+        "reward": made.next_reward,
+        "first": torch.zeros_like(made.first),
+        "terminal": made.terminated,
+    }
+
+
+def _append(rows: list[list[Rows]], where: Tensor, values: Rows) -> None:
+    values = {name: value.cpu() for name, value in values.items()}
+    for i in where.nonzero()[:, 0].tolist():
+        rows[i].append({name: value[i].clone() for name, value in values.items()})
+
+
+def describe_policy(asked: CollectConfig, frames: int) -> str:
+    """Return what plays, in words: other words are another policy. `frames`: the run's so far."""
     if not asked.run and not asked.agent:
         return "random"
     words = ["agent"]
     if asked.agent:
         usual = to_dict(type(asked.agent)())
         changed = {k: v for k, v in to_dict(asked.agent).items() if v != usual[k]}
-        words = [agent_name(type(asked.agent)), *(f"agent.{k}={v}" for k, v in changed.items())]
+        words = [agent_name(asked.agent), *(f"agent.{k}={v}" for k, v in changed.items())]
     if asked.run:
         words.append(f"of {Path(asked.run).name} at {frames} frames")
         words += ["exploring"] if asked.explore else []
@@ -126,7 +139,7 @@ def told(asked: CollectConfig, frames: int) -> str:
 
 
 def describe_data(asked: CollectConfig, env: EnvConfig, frames: int, argv: Sequence[str]) -> dict:
-    """What goes into info.json."""
+    """Return what goes into info.json."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -135,8 +148,9 @@ def describe_data(asked: CollectConfig, env: EnvConfig, frames: int, argv: Seque
             versions[name] = "absent"
     return {
         "env": to_dict(env),
-        "policy": told(asked, frames),
+        "policy": describe_policy(asked, frames),
         "seed": asked.seed,
+        "seeds": HASHED,
         "worlds": asked.hardware.num_envs,
         "versions": versions,
         "commit": commit(),
@@ -144,8 +158,11 @@ def describe_data(asked: CollectConfig, env: EnvConfig, frames: int, argv: Seque
     }
 
 
-def check_same(folder: Path, info: dict) -> None:
-    """Raises UserError if the folder holds episodes of something else."""
+def check_same(folder: Path, info: dict) -> str:
+    """Return how the seeds of the folder's episodes are made.
+
+    Raises UserError if it holds episodes of something else.
+    """
     found = read_info(folder)
     for key in ("env", "policy", "seed", "worlds"):
         if found.get(key) != info[key]:
@@ -153,54 +170,84 @@ def check_same(folder: Path, info: dict) -> None:
                 f"out={folder} holds episodes with {key}={found.get(key)}, these have "
                 f"{key}={info[key]}: give another folder"
             )
+    return str(found.get("seeds", SPACED))
+
+
+def fixed_policy(asked: CollectConfig, env: Any) -> Policy:
+    """Return the policy of an agent that needs no run. Raises ConfigError for one that does."""
+    config = asked.agent or RandomConfig()
+    kind = AGENTS[agent_name(config)]
+    if not issubclass(kind, FixedAgent):
+        raise ConfigError(
+            f"agent={agent_name(config)} must learn before it plays: give run=RUN_DIR, or "
+            "agent=random or agent=scripted"
+        )
+    device = torch.device(asked.hardware.device)
+    spec = AgentSpec(
+        state_dims=(0, 0),
+        action_dim=env.single_action_space.shape[0],
+        discrete=is_discrete(env),
+        device=device,
+    )
+    return kind(config, spec).fixed_policy()
 
 
 def main(argv: Sequence[str]) -> int:
-    """Plays what is missing."""
+    """Play what is missing."""
     asked = settings.load(argv, CollectConfig, "collect")
     if asked.out is None:
-        raise ConfigError("out is not set: give out=FOLDER, where the episodes shall be")
-    learner, frames, out = None, 0, Path(asked.out)
-    torch.set_num_threads(asked.hardware.threads)
-    env_config = asked.env
+        raise ConfigError("out is not set: give out=FOLDER, the folder for the episodes")
+    torch.set_num_threads(asked.hardware.threads or 1)
+    loaded, learner, frames, env_config = None, None, 0, asked.env
     if asked.run:
-        learner, trained, frames = load_run(Path(asked.run), asked.hardware)
-        env_config = trained.env
-    worlds = asked.hardware.num_envs
-    env = make_worlds(env_config, worlds, asked.hardware)
-    discrete = has_choices(env)
+        loaded = load_run(Path(asked.run), asked.hardware, asked.trust)
+        learner, frames, env_config = loaded.learner, loaded.frames, loaded.config.env
+    env = make_envs(env_config, asked.hardware.num_envs, asked.hardware)
     if learner:
-        policy = make_policy(asked.agent or trained.agent, learner, asked.explore, discrete)
-    elif isinstance(asked.agent or RandomConfig(), RandomConfig | ScriptedConfig):
-        actions = env.single_action_space.shape[0]
-        policy = Floor(asked.agent or RandomConfig(), actions, discrete).policy(explore=True)
+        policy = playing_agent(asked.agent, learner).policy(asked.explore, learner.model)
     else:
-        raise ConfigError("this agent must have learnt before it plays: give run=RUN_DIR, or "
-                          "agent=random or agent=scripted")  # fmt: skip
-    info = describe_data(asked, env_config, frames, argv)
+        policy = fixed_policy(asked, env)
+    images = fingerprint_of(env)
+    for sentence in redrawn(loaded.images, images, asked.run) if loaded else ():
+        print(sentence)
+    out, info = Path(asked.out), describe_data(asked, env_config, frames, argv)
+    info["images"] = images
+    kind = HASHED
     if list_episodes(out):
-        check_same(out, info)
+        kind = check_same(out, info)
     else:
         write_info(out, info)
-    total = asked.episodes * env.episode_decisions * env_config.action_repeat
-    with Progress(f"{env_config.task} into {out}", total) as progress:
-        progress.say(describe(asked.hardware))
-        for begin in range(0, asked.episodes, worlds):
-            numbers = range(begin, min(begin + worlds, asked.episodes))
-            if not all(episode_path(out, i).exists() for i in numbers):
-                torch.manual_seed(SEED + 100_000 * asked.seed + begin)
-                episodes = play(learner, policy, env, SEED + 100_000 * asked.seed + begin)
-                for i, rows in zip(numbers, episodes):
-                    write_episode(out, i, rows)
-                mean = sum(rows["reward"].sum().item() for rows in episodes) / worlds
-                progress.values["train_return"] = mean
-            done = numbers[-1] + 1
-            decisions = done * env.episode_decisions
-            progress.update(decisions * env_config.action_repeat, decisions, 0)
-    print(f"{out}: {len(list_episodes(out))} episodes; learn from them with "
-          f"python -m agents.train data={out}")  # fmt: skip
+    with Progress(f"{env_config.task} into {out}", asked.episodes, "episodes") as progress:
+        progress.print(describe(asked.hardware))
+        collect(asked, learner, policy, env, progress, kind)
+    learn = as_typed("agents.train", f"data={out}") + trust_word(env_config.task)
+    print(f"{out}: {len(list_episodes(out))} episodes; learn from them with {learn}")
     return 0
 
 
+def collect(
+    asked: CollectConfig,
+    learner: Learner | None,
+    policy: Policy,
+    env: Any,
+    progress: Progress,
+    seeds: str = HASHED,
+) -> None:
+    """Play and write the batches of episodes that are missing, with that kind of seeds."""
+    out, count = Path(str(asked.out)), asked.hardware.num_envs
+    for begin in range(0, asked.episodes, count):
+        numbers = range(begin, min(begin + count, asked.episodes))
+        shown = {}
+        if not all(episode_path(out, i).exists() for i in numbers):
+            seed = COLLECTION.envs(asked.seed, begin, count, seeds)
+            torch.manual_seed(COLLECTION.of(asked.seed, begin, seeds))
+            episodes = play(learner, policy, env, seed)
+            for i, rows in zip(numbers, episodes):
+                write_episode(out, i, rows)
+            mean = sum(rows["reward"].sum().item() for rows in episodes) / count
+            shown = {"return": {"of the last batch": mean}}
+        progress.update(numbers[-1] + 1, **shown)
+
+
 if __name__ == "__main__":
-    entry.run(main)
+    run_command(main)

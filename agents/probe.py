@@ -1,9 +1,9 @@
-"""`python -m agents.probe run=RUN_DIR`: what different eyes see, everything else being equal.
+"""`python -m agents.probe run=RUN_DIR`: what different world models see, all else being equal.
 
 Trains the world model alone, from scratch, on what a run has recorded: once for every model and
 seed, with the same networks, batches and updates. Then it measures each on fresh episodes of the
-run's agent and of random actions (see agents/sight.py). One row a model and seed goes to a CSV;
-rows that are there already are not made again.
+run's agent and of random actions (agents/playing/probing.py). One row for a model and seed goes to
+a CSV; rows that are in the CSV already are not made again.
 """
 
 import dataclasses
@@ -11,44 +11,45 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from agents import config as settings
-from agents import entry, sight
-from agents.evaluate import load_learner
-from agents.evaluation import run_episodes
-from agents.hardware import HardwareConfig, describe, resolve
-from agents.learner import Learner
-from agents.progress import duration
-from agents.provenance import command, commit, machine
-from agents.recording import Recording
-from agents.results import Results, table
-from agents.roster import make_policy
-from agents.schema import ConfigError, hint
-from agents.words import option
-from agents.worlds import has_choices, make_worlds
+from aef_worldmodel.data.batch import Batch
+from aef_worldmodel.utils.command import run_command
+from aef_worldmodel.utils.config.schema import ConfigError, check_bounds
+from aef_worldmodel.utils.errors import UserError
+from aef_worldmodel.utils.progress import Progress
+from aef_worldmodel.utils.tables import Table, compare
+from aef_worldmodel.world_models.base import WORLD_MODELS, WorldModelConfig
+from agents.algorithms.fixed import CorrelatedNoise, RandomConfig
+from agents.config import train as settings
+from agents.config.hardware import HardwareConfig, describe
+from agents.config.train import TrainConfig, world_model_values
+from agents.learning.build import make_learner
+from agents.learning.learner import Learner
+from agents.playing import probing
+from agents.playing.env_factory import make_envs
+from agents.playing.evaluation import CONTEXT, run_episodes
+from agents.playing.probing import EpisodeBatch
+from agents.playing.reference import fingerprint_of, redrawn
+from agents.training.provenance import command, commit, machine
+from agents.training.recording import Recording
+from agents.training.runs import LoadedRun, load_run
+from agents.training.seeds import PROBE_AGENT, PROBE_RANDOM
 
-MODELS = {  # world_model=..., and what differs from that file
-    "aef": ("aef", {}),
-    "aef-center": ("aef", {"core": "center"}),
-    "aef-corner": ("aef", {"core": "corner"}),
-    "aef-pyramid": ("aef", {"decoder": "pyramid"}),
-    "expanded": ("expanded", {}),
-    "vae": ("vae", {}),
-}
+SHARED = ("networks", "width")  # sizes that different kinds have in common
 KEY = ("task", "data", "model", "seed", "updates")  # what makes a row the same measurement
 
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """Everything `python -m agents.probe` can be told."""
+    """Settings of `python -m agents.probe`."""
 
     run: str | None = None
     """Folder of the run whose replay is the data and whose agent plays the held-out episodes."""
     models: tuple[str, ...] = ("aef", "vae")
-    """Which eyes: aef (DCT core), aef-center, aef-corner, aef-pyramid (its decoder),
-    expanded, vae."""
+    """World models to compare, by the names that `world_model=` takes."""
     seeds: int = 3
     """How many times each is trained, with seeds 0, 1, ..."""
     updates: int = 2_000
@@ -56,113 +57,153 @@ class ProbeConfig:
     episodes: int = 8
     """Held-out episodes of the agent, and as many of random actions; probes are fitted on half."""
     out: str | None = None
-    """The CSV, for instance results/eye_cheetah-run.csv; null for RUN/eye.csv."""
+    """The CSV, for instance results/eye_cheetah-run.csv; null for RUN/probe.csv."""
+    trust: bool = False
+    """Execute the code that the run's saved settings name: a module that registers its environment
+    and is not an installed package."""
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     """The machine."""
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for what cannot be probed."""
-        for name, least in (("seeds", 1), ("updates", 1), ("episodes", 2)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name}={getattr(self, name)} must be at least {least}")
+        """Raise ValueError for what cannot be probed."""
+        check_bounds(self, seeds=(1, 1_000), updates=(1, None), episodes=(2, 1_000))
         for name in self.models:
-            if name not in MODELS:
-                raise ConfigError(f"unknown model {name} in models: {hint(name, MODELS)}")
+            world_model_values(name)
 
 
-def held_out(learner: Learner, config: settings.TrainConfig, asked: ProbeConfig):
-    """Fresh episodes to fit probes on and to judge them on, and the names of what was true."""
-    env = make_worlds(config.env, asked.episodes, config.hardware)
+def model_config(name: str, usual: WorldModelConfig) -> WorldModelConfig:
+    """Return the settings of `world_model=name` with the sizes of `usual`, as far as they fit.
+
+    A world model of the same kind has all other settings of `usual`, too, but for the autoencoder
+    and its pixel weight. Raises ConfigError for an unknown name.
+    """
+    values = world_model_values(name)
+    kind = WORLD_MODELS[values.get("kind", "recurrent")].Config
+    if type(usual) is kind:
+        kept = vars(usual)
+        reset = {field.name: field.default for field in dataclasses.fields(kind)}
+        kept = kept | {key: reset[key] for key in ("autoencoder", "pixel_weight") if key in reset}
+    else:
+        names = {field.name for field in dataclasses.fields(kind)}
+        kept = {key: value for key, value in vars(usual).items() if key in names & set(SHARED)}
+    return kind(**(kept | values))
+
+
+def held_out(loaded: LoadedRun, asked: ProbeConfig) -> tuple[EpisodeBatch, EpisodeBatch, list[str]]:
+    """Return fresh episodes to fit probes on and to judge them on, and the names of the truth."""
+    learner = loaded.learner
+    if not learner.sees_images:
+        raise UserError(f"run={asked.run} sees states: probes are of models that see images")
+    env = make_envs(loaded.config.env, asked.episodes, asked.hardware)
+    for sentence in redrawn(loaded.images, fingerprint_of(env), asked.run):
+        print(sentence)
     torch.manual_seed(0)
-    policy = make_policy(learner.config.agent, learner, False, has_choices(env))
-    played = run_episodes(learner, policy, env, seed=3_000_000, filmed=asked.episodes)
-    chance = sight.random_episodes(env, seed=4_000_000)
+    policy = learner.agent.policy(False, learner.model)
+    played = run_episodes(learner, policy, env, PROBE_AGENT.of(), filmed=asked.episodes)
+    noise = CorrelatedNoise(learner.model.action_dim, loaded.discrete)
+    chance = run_episodes(None, noise, env, PROBE_RANDOM.of(), filmed=asked.episodes)
     names = env.proprio_names
     env.close()
-    played = (played.frames, played.actions, played.proprio)
-    both = [torch.cat(pair) for pair in zip(played, chance)]  # (2 E, T, ...)
-    return sight.Seen(*(x[0::2] for x in both)), sight.Seen(*(x[1::2] for x in both)), names
+    if not (played.alive.all() and chance.alive.all()) or played.frames.shape[1] <= 2 * CONTEXT:
+        raise UserError(
+            f"episodes of {loaded.config.env.task} end early or within {2 * CONTEXT} decisions: "
+            "probes need episodes of one length; give a run of another task"
+        )
+    parts = ("frames", "actions", "proprio", "rewards")
+    both = [torch.cat([getattr(e, name) for e in (played, chance)]) for name in parts]
+    return EpisodeBatch(*(x[0::2] for x in both)), EpisodeBatch(*(x[1::2] for x in both)), names
 
 
-def train(config: settings.TrainConfig, data: Recording, updates: int, seed: int,
-          tick: Callable[[Learner], None]) -> Learner:
-    """A world model trained alone on recorded rows. `tick` is given it after every update."""
+def train(
+    config: TrainConfig,
+    data: Recording,
+    updates: int,
+    seed: int,
+    tick: Callable[[Learner], None],
+) -> Learner:
+    """Train a world model alone on recorded rows; `tick` is given the learner at every update."""
     torch.manual_seed(seed)
-    learner = Learner(config, data.frame_shape, data.action_dim)
+    config = dataclasses.replace(config, agent=RandomConfig())
+    learner = make_learner(config, data.frame_shape, data.action_dim)
     generator = torch.Generator().manual_seed(seed)
-    learner.centre(data.sample(512, 1, generator)["frame"][:, 0].to(learner.device))
-    data.reset(config.world_model.recurrent_dim)
+    learner.set_mean(data.sample(512, 1, generator)["frame"][:, 0].to(learner.device))
+    data.reset(learner.model.state_dims[0])
+    replay = config.replay
     for _ in range(updates):
-        batch = data.sample(config.batch, config.length, generator)
-        index = batch.pop("index")
-        batch = {name: value.to(learner.device) for name, value in batch.items()}
+        rows = data.sample(replay.batch_size, replay.sequence_length, generator)
+        batch = Batch.from_rows(rows).to(learner.device)
         recurrent, _ = learner.update(batch, act=False)
-        data.write(index, recurrent.cpu())
+        data.write(rows["index"], recurrent.cpu())
         tick(learner)
     return learner
 
 
-class Pace:
-    """Says every ten seconds how far the updates of all rows are, and how long they will take."""
-
-    def __init__(self, total: int):
-        self.total, self.done = total, 0
-        self.begun = self.said = time.monotonic()
-
-    def tick(self, name: str) -> None:
-        """Counts an update of the row `name`."""
-        self.done += 1
-        now = time.monotonic()
-        if now - self.said >= 10:
-            left = (self.total - self.done) * (now - self.begun) / self.done
-            print(f"{name}: {self.done:,} of {self.total:,} updates of all rows, "
-                  f"left {duration(left)}", flush=True)  # fmt: skip
-            self.said = now
-
-
 def main(argv: Sequence[str]) -> int:
-    """Trains what is missing, measures it, writes the rows and prints the table."""
+    """Train what is missing, measure it, write the rows and print the table."""
     asked = settings.load(argv, ProbeConfig, "probe")
     if asked.run is None:
         raise ConfigError("run is not set: give run=RUN_DIR, the folder of a run")
-    hardware, run = resolve(asked.hardware), Path(asked.run)
-    torch.set_num_threads(hardware.threads)
-    agent, config = load_learner(run, hardware)
-    data, results = Recording(run), Results(asked.out or run / "eye.csv", KEY)
-    keys = [
-        dict(zip(KEY, (config.env.task, run.name, name, seed, asked.updates)))
-        for seed in range(asked.seeds) for name in asked.models
-    ]  # fmt: skip
+    hardware, run = asked.hardware, Path(asked.run)
+    torch.set_num_threads(hardware.threads or 1)
+    loaded = load_run(run, hardware, asked.trust)
+    data, results = Recording(run), Table(asked.out or run / "probe.csv", KEY)
+    task = loaded.config.env.task
+    keys: list[dict[str, object]] = [
+        dict(zip(KEY, (task, run.name, name, seed, asked.updates), strict=True))
+        for seed in range(asked.seeds)
+        for name in asked.models
+    ]
     missing = [key for key in keys if results.find(key) is None]
     print(f"{describe(hardware)}; {len(data):,} recorded rows; {len(missing)} of {len(keys)} to do")
     if missing:
-        source = {"commit": commit(), "hardware": machine(hardware),
-                  "command": command("agents.probe", argv)}  # fmt: skip
-        episodes, pace = held_out(agent, config, asked), Pace(len(missing) * asked.updates)
-        for key in missing:
-            results.add(key | examine(key, config, data, episodes, pace) | source)
-    rows = [results.find(key) for key in keys]
-    print(table(rows, "model", sight.MEASURES))
+        source = {
+            "commit": commit(),
+            "hardware": machine(hardware),
+            "command": command("agents.probe", argv),
+        }
+        episodes = held_out(loaded, asked)
+        total = len(missing) * asked.updates
+        with Progress(f"{task}: world models of {run}", total, "updates") as progress:
+            for done, key in enumerate(missing):
+                row = examine(key, loaded.config, data, episodes, progress, done * asked.updates)
+                results.add(key | row | source)
+    rows = [row for row in map(results.find, keys) if row is not None]
+    print(compare(rows, "model", probing.MEASURES))
     print(f"mean +- standard deviation over {asked.seeds} seeds; written to {results.path}")
     return 0
 
 
-def examine(key: dict, config: settings.TrainConfig, data: Recording, episodes: tuple,
-            pace: Pace) -> dict:
-    """Trains and measures the model of one row."""
-    file, changes = MODELS[key["model"]]
-    chosen = option("world_model", file) | changes | {"training": "joint"}
-    world = dataclasses.replace(config.world_model, **chosen)
-    config = dataclasses.replace(config, world_model=world)
-    label, begun = f"{key['model']} seed {key['seed']}", time.monotonic()
-    learner = train(config, data, key["updates"], key["seed"], lambda _: pace.tick(label))
+def examine(
+    key: dict[str, Any],
+    config: TrainConfig,
+    data: Recording,
+    episodes: tuple[EpisodeBatch, EpisodeBatch, list[str]],
+    progress: Progress,
+    done: int,
+) -> dict[str, Any]:
+    """Train and measure the model of one row; `done` updates of other rows came before."""
+    world = model_config(key["model"], config.world_model)
+    config = dataclasses.replace(
+        config, world_model=world, objective=type(config.objective)(), init_autoencoder_from=None
+    )
+    label, begun, count = f"{key['model']} seed {key['seed']}", time.monotonic(), done
+
+    def tick(learner: Learner) -> None:
+        nonlocal count
+        count += 1
+        progress.update(count, model={"name": label})
+
+    learner = train(config, data, key["updates"], key["seed"], tick)
     minutes = (time.monotonic() - begun) / 60
-    scores = sight.measure(learner, *episodes, key["seed"])
-    print(f"{label}: {scores['bits_per_dim']:.3f} bits/dim ({scores['likelihood']}), body "
-          f"{scores['body_15']:.1f} dB 15 decisions ahead", flush=True)  # fmt: skip
-    return {"rows": len(data), "sigma_floor": world.sigma_floor,
-            "pixel_weight": world.pixel_weight, "minutes": minutes} | scores  # fmt: skip
+    scores = probing.measure(learner, *episodes, key["seed"])
+    bits = f"{scores['bits_per_dim']:.3f} bits/dim" if "bits_per_dim" in scores else "no likelihood"
+    progress.print(
+        f"{label}: {bits} ({scores.get('likelihood', 'none')}), foreground "
+        f"{scores['foreground_psnr_0']:.1f} dB reconstructed"
+    )
+    chosen = {name: getattr(world, name, "") for name in ("sigma_floor", "pixel_weight")}
+    return {"rows": len(data), **chosen, "minutes": minutes} | scores
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    run_command(main)

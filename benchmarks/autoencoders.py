@@ -1,44 +1,53 @@
 """Speed of the image models: `python -m benchmarks.autoencoders out=results/autoencoders.csv`.
 
-Everything that is compared runs in turns in one process; medians. Training images/s of AEF and
-VAE with equal networks and their ratio; both directions of every flow; eager against
-torch.compile; float32 against networks in bfloat16, and by how much their likelihoods differ.
+Updates of AEF and VAE with equal networks, both directions of every flow, eager beside compiled
+by torch.compile, and float32 beside networks in bfloat16, with the largest difference of their
+likelihoods. Calls take turns in one process; the numbers are medians.
 """
 
-import csv
-import statistics
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 
-from aef_worldmodel import AEF, VAE, ImageModel, entry
-from aef_worldmodel.errors import UserError
-from aef_worldmodel.flows import FLOWS, Flow
-from agents.hardware import HardwareConfig, resolve
-from agents.provenance import command, commit, machine
+from aef_worldmodel import AEF, VAE, ImageModel
+from aef_worldmodel.nn.flows import FLOWS, Flow
+from aef_worldmodel.utils.command import run_command
+from aef_worldmodel.utils.config.schema import check_bounds
+from aef_worldmodel.utils.tables import Table
+from agents.config import train as settings
+from agents.config.hardware import HardwareConfig, resolve
+from agents.training.provenance import provenance
+from benchmarks.timing import median_seconds
 
-BATCH, ROUNDS = 128, 9
-SETUPS = {"28x28, conv, d=8": ((1, 28, 28), 8, "conv", 64),
-          "64x64x3, patch, d=32": ((3, 64, 64), 32, "patch", 64)}  # fmt: skip
-Row = tuple[str, float, str]  # what, number, unit
+BATCH = 128
+SETUPS = {
+    "28x28, conv, d=8": ((1, 28, 28), 8, "conv", 64),
+    "64x64x3, patch, d=32": ((3, 64, 64), 32, "patch", 64),
+}
+MODELS = ("aef-center", "aef-dct", "aef-linear", "vae")
+Row = tuple[str, float, str]  # what, value, unit
 
 
-def medians(things: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, taken in turns; two rounds before are not counted."""
-    times: dict[str, list[float]] = {name: [] for name in things}
-    for turn in range(rounds + 2):
-        for name, thing in things.items():
-            begin = time.perf_counter()
-            thing()
-            if turn > 1:
-                times[name].append(time.perf_counter() - begin)
-    return {name: statistics.median(values) for name, values in times.items()}
+@dataclass(frozen=True)
+class AutoencodersConfig:
+    """Settings of `python -m benchmarks.autoencoders`."""
+
+    rounds: int = 9
+    """Times that each call counts."""
+    compile: bool = True
+    """Measure torch.compile, too, which needs a C++ compiler."""
+    out: str | None = None
+    """The CSV; null for none."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number that makes no sense."""
+        check_bounds(self, rounds=(1, None))
 
 
 def frames(shape: tuple[int, int, int]) -> torch.Tensor:
-    """A batch of smooth images."""
+    """Return a batch of smooth images (N, C, H, W) uint8."""
     coarse = torch.rand(BATCH, shape[0], 4, 4)
     fine = torch.nn.functional.interpolate(coarse, shape[1:], mode="bicubic")
     return fine.clamp(0, 1).mul(255).byte()
@@ -47,7 +56,7 @@ def frames(shape: tuple[int, int, int]) -> torch.Tensor:
 def update(
     model: ImageModel, batch: torch.Tensor, low: bool = False, loss: Callable | None = None
 ) -> Callable[[], None]:
-    """One gradient step of Adam."""
+    """Return a function that takes one gradient step of Adam."""
     optimiser, loss = torch.optim.Adam(model.parameters(), 1e-3), loss or model.loss
 
     def step() -> None:
@@ -60,39 +69,42 @@ def update(
     return step
 
 
-def training(rounds: int, compiled: bool) -> list[Row]:
-    """Images/s of an update, and the AEF's time over the VAE's."""
-    rows = []
-    for setup, (shape, dim, networks, width) in SETUPS.items():
-        batch, things, models = frames(shape), {}, {}
-        for name in ("aef-center", "aef-dct", "aef-linear", "vae"):
-            for low in (False, True):
-                torch.manual_seed(0)
-                options = {"networks": networks, "width": width}
-                model = (VAE(shape, dim, **options) if name == "vae"
-                         else AEF(shape, dim, core=name[4:], **options))  # fmt: skip
-                model.initialise(batch)
-                label = f"{name}, {'bfloat16' if low else 'float32'}"
-                models[label], things[label] = model, update(model, batch, low)
-                if compiled and not low:
-                    fast = torch.compile(model.loss)
-                    things[f"{name}, float32, compiled"] = update(model, batch, loss=fast)
-        seconds = medians(things, rounds)
-        rows += [(f"{setup}: {name}", BATCH / s, "images/s") for name, s in seconds.items()]
-        rows += [
-            (f"{setup}: {name} over the VAE's time, {kind}",
-             seconds[f"{name}, {kind}"] / seconds[f"vae, {kind}"], "ratio")
-            for name in ("aef-center", "aef-dct", "aef-linear") for kind in ("float32", "bfloat16")
-        ]  # fmt: skip
-        rows += [(f"{setup}: {name}, bfloat16 networks against float32",
-                  difference(models[name + ", float32"], batch), "bits/dim")
-                 for name in ("aef-center", "aef-dct")]  # fmt: skip
-    return rows
+def make_model(name: str, setup: str) -> ImageModel:
+    """Return a new model, the same at every call."""
+    shape, dim, networks, width = SETUPS[setup]
+    torch.manual_seed(0)
+    options = {"networks": networks, "width": width}
+    if name == "vae":
+        return VAE(shape, dim, **options)
+    return AEF(shape, dim, core=name.removeprefix("aef-"), **options)
+
+
+def training(setup: str, rounds: int, compiled: bool) -> list[Row]:
+    """Return images/s of an update, an AEF's time over the VAE's, and errors of bfloat16."""
+    batch, calls, models = frames(SETUPS[setup][0]), {}, {}
+    for name in MODELS:
+        for kind in ("float32", "bfloat16"):
+            model = models[f"{name}, {kind}"] = make_model(name, setup)
+            model.initialise(batch)
+            calls[f"{name}, {kind}"] = update(model, batch, kind == "bfloat16")
+            if compiled and kind == "float32":
+                fast = torch.compile(model.loss)
+                calls[f"{name}, float32, compiled"] = update(model, batch, loss=fast)
+    seconds = median_seconds(calls, rounds)
+    rows: list[Row] = [(name, BATCH / s, "images/s") for name, s in seconds.items()]
+    for name in MODELS[:-1]:
+        for kind in ("float32", "bfloat16"):
+            ratio = seconds[f"{name}, {kind}"] / seconds[f"vae, {kind}"]
+            rows.append((f"{name} over the VAE's time, {kind}", ratio, "ratio"))
+    for name in ("aef-center", "aef-dct"):
+        error = difference(models[f"{name}, float32"], batch)
+        rows.append((f"{name}, bfloat16 networks against float32", error, "bits/dim"))
+    return [(f"{setup}: {what}", value, unit) for what, value, unit in rows]
 
 
 @torch.no_grad()
 def difference(model: ImageModel, batch: torch.Tensor) -> float:
-    """Largest difference among images of the exact likelihood, in bits a dimension."""
+    """Return the largest difference of an image's exact likelihood, in bits a dimension."""
     found = []
     for low in (False, True):
         torch.manual_seed(0)
@@ -101,46 +113,35 @@ def difference(model: ImageModel, batch: torch.Tensor) -> float:
     return (found[0] - found[1]).abs().max().item()
 
 
+@torch.no_grad()
 def flows(rounds: int, compiled: bool) -> list[Row]:
-    """Milliseconds of both directions of a flow of three layers, 1024 latents."""
-    things = {}
-    with torch.no_grad():
-        for dims in (8, 32, 128):
-            x = torch.randn(1024, dims)
-            for kind in FLOWS:
-                flow = Flow(kind, dims)
-                for way in ("forward", "inverse"):
-                    direction = getattr(flow, way)
-                    name = f"{kind} {way}, d={dims}"
-                    things[name] = lambda direction=direction, x=x: direction(x)
-                    if compiled and dims == 32:
-                        fast = torch.compile(direction)
-                        things[f"{name}, compiled"] = lambda fast=fast, x=x: fast(x)
-        return [(name, 1e3 * s, "ms") for name, s in medians(things, rounds).items()]
+    """Return milliseconds of both directions of a flow of three layers, 1024 latents."""
+    calls = {}
+    for dims in (8, 32, 128):
+        x = torch.randn(1024, dims)
+        for kind in FLOWS:
+            flow = Flow(kind, dims)
+            for way in ("forward", "inverse"):
+                direction, name = getattr(flow, way), f"{kind} {way}, d={dims}"
+                calls[name] = partial(direction, x)
+                if compiled and dims == 32:
+                    calls[f"{name}, compiled"] = partial(torch.compile(direction), x)
+    return [(name, 1e3 * s, "ms") for name, s in median_seconds(calls, rounds).items()]
 
 
-def main(words: Sequence[str]) -> None:
-    """Measures, prints, and writes a CSV where asked."""
-    asked = {"out": "", "rounds": str(ROUNDS), "compile": "true"}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or key not in asked:
-            raise UserError(f"unknown word {word!r}: give one of {', '.join(asked)}=…")
-        asked[key] = value
-    hardware = resolve(HardwareConfig(threads=torch.get_num_threads()))
-    rounds, compiled = int(asked["rounds"]), asked["compile"] == "true"
-    rows = training(rounds, compiled) + flows(rounds, compiled)
-    for name, value, unit in rows:
-        print(f"{name:64s} {value:10.4g} {unit}")
-    if asked["out"]:
-        source = (commit(), machine(hardware), command("benchmarks.autoencoders", words))
-        Path(asked["out"]).parent.mkdir(parents=True, exist_ok=True)
-        with open(asked["out"], "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["what", "value", "unit", "commit", "hardware", "command"])
-            for name, value, unit in rows:
-                writer.writerow([name, f"{value:.4g}", unit, *source])
+def main(argv: Sequence[str]) -> None:
+    """Measure, print, and write the rows where asked."""
+    asked = settings.load(argv, AutoencodersConfig, "benchmarks.autoencoders")
+    rows = [row for setup in SETUPS for row in training(setup, asked.rounds, asked.compile)]
+    rows += flows(asked.rounds, asked.compile)
+    for what, value, unit in rows:
+        print(f"{what:64s} {value:10.4g} {unit}")
+    if asked.out:
+        hardware = resolve(HardwareConfig(threads=torch.get_num_threads()))
+        source = provenance("benchmarks.autoencoders", argv, hardware)
+        names = ("what", "value", "unit")
+        Table(asked.out, ("what",)).add(*(dict(zip(names, row)) | source for row in rows))
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    run_command(main)

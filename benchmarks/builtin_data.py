@@ -1,36 +1,59 @@
-"""Makes the images shipped in aef_worldmodel/data again: `python -m benchmarks.builtin_data`.
+"""Make the images shipped in aef_worldmodel/data/builtin: `python -m benchmarks.builtin_data`.
 
-`frames` draws 1,000 frames of each task in `datasets.FRAMES` (40 worlds, seed 0) and writes a PNG a
-task. `digits` takes them from scikit-learn, which must be installed. Neither changes a byte of the
-images when run again.
+frames are 1,000 images of each task in `datasets.FRAMES` (40 environments, seed 0), a PNG for each
+task. digits come from scikit-learn. Every byte of the images is the same when they are made again.
 """
 
-import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from aef_worldmodel.datasets import FRAMES, fold_worlds
-from aef_worldmodel.rendered import render_frames
-
-FOLDER = Path("aef_worldmodel/data")
-
-
-def digits() -> None:
-    """8x8 digits with levels 0..16, as scikit-learn ships them."""
-    from sklearn.datasets import load_digits
-
-    np.savez_compressed(FOLDER / "digits.npz", digits=load_digits().images.astype(np.uint8))
+from aef_worldmodel.data.datasets import FRAMES, fold_frames
+from aef_worldmodel.data.render_dataset import render_frames
+from aef_worldmodel.utils.command import run_command
+from aef_worldmodel.utils.errors import UserError
+from agents.config import train as settings
 
 
-def frames() -> None:
-    """One sheet a task, a world a row."""
+@dataclass(frozen=True)
+class BuiltinDataConfig:
+    """Settings of `python -m benchmarks.builtin_data`."""
+
+    make: tuple[Literal["digits", "frames"], ...] = ("digits", "frames")
+    """Sets of images."""
+    out: str = "aef_worldmodel/data/builtin"
+    """Folder of the images."""
+
+
+def digits(folder: Path) -> None:
+    """Write 8x8 digits with levels 0..16. Raises UserError without scikit-learn."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise UserError(
+            "make=[digits] takes them from scikit-learn: pip install -e '.[benchmarks]'"
+        ) from error
+    np.savez_compressed(folder / "digits.npz", digits=load_digits().images.astype(np.uint8))
+
+
+def frames(folder: Path) -> None:
+    """Write one sheet for each task, with one row for each environment."""
     for task in FRAMES:
-        fold_worlds(render_frames(task, 1000)[0]).save(FOLDER / f"{task}.png", optimize=True)
+        fold_frames(render_frames(task, 1000)[0]).save(folder / f"{task}.png", optimize=True)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Make the images."""
+    asked = settings.load(argv, BuiltinDataConfig, "benchmarks.builtin_data")
+    folder = Path(asked.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in asked.make:
+        {"digits": digits, "frames": frames}[name](folder)
+        print(f"{name}: written to {folder}")
 
 
 if __name__ == "__main__":
-    makers = {"digits": digits, "frames": frames}
-    for name in sys.argv[1:] or makers:
-        makers[name]()
-        print(f"{name}: written to {FOLDER}")
+    run_command(main)

@@ -1,110 +1,150 @@
-"""Rendered decisions a second, where their time goes, and dm_control beside them, in one run.
+"""Rendered decisions a second, and how long each part takes: `python -m benchmarks.envs`.
 
-    python -m benchmarks.envs [task] [--seconds 4] [--out results/envs_cpu.csv]
-    python -m benchmarks.envs [task] --device cuda --out results/envs_gpu.csv
-    python -m benchmarks.envs [task] --engine warp --seconds 1    # a GPU's code, slowly, on the CPU
+    python -m benchmarks.envs task=cheetah-run out=results/envs_cpu.csv
+    python -m benchmarks.envs device=cuda out=results/envs_gpu.csv
+    python -m benchmarks.envs engine=warp seconds=1    # the code of a GPU, slowly, on the CPU
 
-A decision is two control steps and one 64x64 picture. `physics`, `pictures` and `reset` are
-measured apart, in milliseconds of wall time for all worlds together: a reset begins an episode in
-every world. Memory is that of the process, or of the GPU. `rays` are what a pixel is the mean of:
-4 have edges as smooth as dm_control's default, 2 nearly so, 1 has the jagged ones of its "fast".
+A decision is two control steps and one 64x64 image. Columns of the table:
 
-dm_control runs in processes of its own: as it comes ("default"), without shadows, reflections, sky
-and multisampling ("fast"), and as it comes in Gymnasium's AsyncVectorEnv ("async"). Without OSMesa
-it is left out, and a line says so. Ratios are to dm_control's default in one process: of decisions
-a second, and of CPU time a decision, which holds on a machine that is busy.
+    worlds, threads         environments that are stepped together, and threads that render
+    rays                    of a pixel: 4 have edges as smooth as dm_control's default, 2 nearly so,
+                            1 has the jagged ones of its "fast"
+    physics_ms, pictures_ms, reset_ms   wall time of all environments together; a reset begins an
+                            episode in each
+    memory_gb               of the process, or of the GPU
+    ratio, cpu_ratio        to dm_control's default in one process, measured in the same run: of
+                            decisions a second, and of CPU time a decision, which holds on a machine
+                            that is busy
+
+dm_control runs in processes of its own: as it is ("default"), without shadows, reflections, sky and
+multisampling ("fast"), and as it is in two processes that step together ("async"). Without OSMesa
+it is left out, and a line says so.
 """
 
-import argparse
 import gc
 import itertools
 import os
 import subprocess
 import sys
-import time
 import warnings
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import psutil
 import torch
 
-CPU_WORLDS = ("1x1", "8x1", "8x2", "32x1", "32x2", "128x1", "128x2")  # worlds x threads
-WARP_WORLDS = ("2", "8")  # on the CPU, only to show that it runs
-GPU_WORLDS = ("256", "512", "1024", "2048", "4096", "8192", "16384")
-REFERENCES = (("default", 1), ("default", 2), ("fast", 1), ("async", 1))  # kind, processes
-ASYNC_WORKERS = 2
-PIXELS = 64
-REPEAT = 2
-RAYS = (1, 2, 4)  # a pixel
-WARM_UP = 3  # calls
+import envs
+from aef_worldmodel.utils.command import run_command
+from aef_worldmodel.utils.config.schema import check_positive
+from aef_worldmodel.utils.errors import UserError
+from aef_worldmodel.utils.tables import Table
+from agents.config import train as settings
+from agents.training.provenance import command, commit
+from benchmarks.dm_control import ASYNC_WORKERS, PIXELS, REPEAT
+from benchmarks.timing import mean_seconds
+from envs.verification.measured import hardware
+
+CPU_SIZES = ("1x1", "8x1", "8x2", "32x1", "32x2", "128x1", "128x2")  # environments x threads
+WARP_SIZES = ("2", "8")  # on the CPU, only to show that it runs
+GPU_SIZES = ("256", "512", "1024", "2048", "4096", "8192", "16384")
+REFERENCES = (("default", 1), ("default", 2), ("fast", 1), ("async", 1))  # variant, processes
 GIGABYTE = 1e9
+KEY = ("task", "engine", "worlds", "threads", "rays", "hardware")
+Row = dict[str, Any]
 
 
-def clocks(device: str) -> tuple[float, float]:
-    """Seconds of wall time, and of CPU time of this process and its children."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    used = [process.cpu_times() for process in psutil.Process().children(recursive=True)]
-    of_children = sum(times.user + times.system for times in used)
-    return time.perf_counter(), time.process_time() + of_children
+@dataclass(frozen=True)
+class EnvsConfig:
+    """Settings of `python -m benchmarks.envs`."""
 
+    task: str = "cheetah-run"
+    """Task of `python -m envs`."""
+    seconds: float = 4.0
+    """How long each size is timed."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Device of physics and images."""
+    engine: Literal["c", "warp"] | None = None
+    """Physics: null for c on the CPU and warp on a GPU."""
+    sizes: tuple[str, ...] = ()
+    """Environments and threads, for instance [1x1,8x2]; without any the usual ones."""
+    samples: tuple[int, ...] = (1, 2, 4)
+    """Rays per pixel, each with every size."""
+    out: str | None = None
+    """The CSV; null for none."""
 
-def measure(call, seconds: float, device: str = "cpu") -> tuple[float, float]:
-    """Calls for about `seconds`: seconds of wall and of CPU time a call."""
-    for _ in range(WARM_UP):
-        call()
-    calls, (start, cpu) = 0, clocks(device)
-    while time.perf_counter() - start < seconds:
-        call()
-        calls += 1
-    end, cpu_end = clocks(device)
-    return (end - start) / calls, (cpu_end - cpu) / calls
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number that makes no sense."""
+        check_positive(self, "seconds")
+        for size in self.sizes:
+            if not all(part.isdecimal() for part in size.split("x", 1)):
+                raise ValueError(f"sizes={size} is wrong: give environments x threads, as 8x2")
+
+    @property
+    def simulator(self) -> str:
+        """The engine that is used."""
+        return self.engine or {"cpu": "c", "cuda": "warp"}[self.device]
+
+    @property
+    def usual_sizes(self) -> Sequence[str]:
+        """The sizes that suit device and engine."""
+        on_cpu = CPU_SIZES if self.simulator == "c" else WARP_SIZES
+        return on_cpu if self.device == "cpu" else GPU_SIZES
 
 
 def memory(device: str) -> float:
-    """Gigabytes in use: of the GPU by anybody, or by this process."""
+    """Return gigabytes in use: of the GPU by any process, or of the CPU by this one."""
     if device == "cuda":
         free, total = torch.cuda.mem_get_info()
         return (total - free) / GIGABYTE
     return psutil.Process().memory_info().rss / GIGABYTE
 
 
-def ours(task: str, worlds: int, threads: int, rays: int, seconds: float, device: str,
-         engine: str) -> dict:
-    """A row: our worlds, on one of the engines."""
-    import envs
+# -- ours ----------------------------------------------------------------------------------
 
+
+def ours(asked: EnvsConfig, count: int, threads: int, samples: int) -> Row:
+    """Return the row of `count` of our environments."""
     gc.collect()
-    before = memory(device)
-    options = {"device": device, "engine": engine, "image_size": PIXELS, "action_repeat": REPEAT}
-    env = envs.make(task, worlds, threads=threads, rays=rays, **options)
+    device, before = asked.device, memory(asked.device)
+    env = envs.make(
+        asked.task,
+        count,
+        device=device,
+        engine=asked.simulator,
+        image_size=PIXELS,
+        action_repeat=REPEAT,
+        threads=threads,
+        samples_per_pixel=samples,
+    )
     env.reset(seed=0)
-    actions = (torch.rand(16, *env.action_space.shape) * 2 - 1).to(device)
-    turn = iter(range(10**9))
-    wall, cpu = measure(lambda: env.step(actions[next(turn) % 16]), seconds, device)
-    controls = env._checked(actions[0])
-    nobody, everybody = (torch.full((worlds,), value) for value in (False, True))
+    actions = [action.to(device) for action in torch.rand(16, *env.action_space.shape) * 2 - 1]
+    turns = itertools.cycle(actions)
+    wall, cpu = mean_seconds(lambda: env.step(next(turns)), asked.seconds)
+    controls = env._control(actions[0])
+    none, all_envs = (torch.full((count,), value) for value in (False, True))
     parts = {
         "physics_ms": lambda: env._advance(controls),
-        "pictures_ms": lambda: env._observer.after_step(began=nobody),
-        "reset_ms": lambda: env._start(everybody),
+        "pictures_ms": lambda: env._observer.after_step(started=none),
+        "reset_ms": lambda: env._start(all_envs),
     }
-    split = {name: 1e3 * measure(part, seconds / 4, device)[0] for name, part in parts.items()}
+    split = {n: 1e3 * mean_seconds(part, asked.seconds / 4)[0] for n, part in parts.items()}
     used = memory(device) - before
     env.close()
-    found = row(engine, worlds, threads, worlds / wall, cpu / worlds, rays)
+    found = row(asked.simulator, count, threads, count / wall, cpu / count, samples)
     return found | split | {"memory_gb": used}
 
 
-def row(engine: str, worlds: int, threads: int, rate: float, cpu_seconds: float,
-        rays: int | str = "") -> dict:
-    """A measurement; what was not measured is left empty."""
+def row(
+    engine: str, count: int, threads: int, rate: float, cpu_seconds: float, samples: int | str = ""
+) -> Row:
+    """Return a measurement; what was not measured is left empty."""
     return {
         "engine": engine,
-        "worlds": worlds,
+        "worlds": count,
         "threads": threads,
-        "rays": rays,
+        "rays": samples,
         "decisions_per_s": rate,
         "cpu_ms_per_decision": 1e3 * cpu_seconds,
         "physics_ms": "",
@@ -114,75 +154,38 @@ def row(engine: str, worlds: int, threads: int, rate: float, cpu_seconds: float,
     }
 
 
-def dm_control(task: str, fast: bool, seconds: float) -> tuple[float, float]:
-    """dm_control stepping and drawing one world, by its own physics.render."""
-    from envs import reference
-    from envs.suite import make_task
-
-    env, camera = reference.load(task, seed=0, pictures=True), make_task(task).camera
-    env.reset()
-    bounds = env.action_spec()
-    generator = np.random.default_rng(0)
-    options = {}
-    if fast:
-        import mujoco
-
-        env.physics.model.vis.quality.offsamples = 0
-        off = ("SHADOW", "REFLECTION", "SKYBOX", "HAZE")
-        flags = {getattr(mujoco.mjtRndFlag, f"mjRND_{name}"): False for name in off}
-        options = {"render_flag_overrides": flags}
-
-    def step() -> None:
-        action = generator.uniform(bounds.minimum, bounds.maximum)
-        for _ in range(REPEAT):
-            if env.step(action).last():
-                env.reset()
-        env.physics.render(PIXELS, PIXELS, camera_id=camera, **options)
-
-    wall, cpu = measure(step, seconds)
-    return 1 / wall, cpu
+# -- dm_control ----------------------------------------------------------------------------
 
 
-def asynchronous(task: str, seconds: float) -> tuple[float, float]:
-    """dm_control in Gymnasium's AsyncVectorEnv, a process a world."""
-    import envs
-
-    options = {"backend": "dm_control", "image_size": PIXELS, "action_repeat": REPEAT}
-    env = envs.make(task, ASYNC_WORKERS, threads=ASYNC_WORKERS, **options)
-    env.reset()
-    actions = torch.rand(16, *env.action_space.shape) * 2 - 1
-    turn = iter(range(10**9))
-    wall, cpu = measure(lambda: env.step(actions[next(turn) % 16]), seconds)
-    env.close()
-    return ASYNC_WORKERS / wall, cpu / ASYNC_WORKERS
-
-
-def references(task: str, seconds: float) -> list[dict]:
-    """dm_control's rows, its default in one process first; empty if software GL is missing."""
+def references(asked: EnvsConfig) -> list[Row]:
+    """Return dm_control's rows, its default in one process first; [] if it cannot render here."""
     rows = []
-    for kind, processes in REFERENCES:
-        command = [sys.executable, "-m", "benchmarks.envs", task, "--reference", kind]
-        command += ["--seconds", str(seconds)]
+    for variant, processes in REFERENCES:
+        words = [f"task={asked.task}", f"variant={variant}", f"seconds={asked.seconds}"]
+        words = [sys.executable, "-m", "benchmarks.dm_control", *words]
         environment = os.environ | {"MUJOCO_GL": "osmesa", "PYOPENGL_PLATFORM": "osmesa"}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        running = [subprocess.Popen(command, env=environment, **pipes) for _ in range(processes)]
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        running = [subprocess.Popen(words, env=environment, **pipes) for _ in range(processes)]
         outputs = [process.communicate() for process in running]
         if any(process.returncode for process in running):
-            why = outputs[0][1].strip().splitlines()[-1]
-            print(f"dm_control is left out, it does not draw here ({why}): install libosmesa6.")
+            reason = outputs[0][1].strip().splitlines()[-1]
+            print(f"dm_control is left out, it cannot draw here ({reason}): install libosmesa6")
             return []
         results = np.array([[float(x) for x in out.split()[-2:]] for out, _ in outputs])
-        count = ASYNC_WORKERS if kind == "async" else processes
+        count = ASYNC_WORKERS if variant == "async" else processes
         rate, cpu = float(results[:, 0].sum()), float(results[:, 1].mean())
-        rows.append(row(f"dm_control {kind}", count, count, rate, cpu))
+        rows.append(row(f"dm_control {variant}", count, count, rate, cpu))
         show(rows[-1])
     return rows
 
 
-def show(found: dict) -> None:
-    """Prints a row."""
+# -- the table -----------------------------------------------------------------------------
+
+
+def show(found: Row) -> None:
+    """Print a row."""
     line = (
-        f"{found['engine']:18s} {found['worlds']:5d} worlds {found['threads']} threads "
+        f"{found['engine']:18s} {found['worlds']:5d} environments {found['threads']} threads "
         f"{found['rays']!s:>2s} rays {found['decisions_per_s']:9.1f} decisions/s "
         f"{found['cpu_ms_per_decision']:7.3f} CPU ms"
     )
@@ -192,79 +195,60 @@ def show(found: dict) -> None:
     print(line, flush=True)
 
 
-def compared(rows: list[dict], task: str, base: dict | None, busy: float) -> list[dict]:
-    """The rows with their ratios to dm_control's default in one process."""
-    found = []
-    for one in rows:
-        rate = one["decisions_per_s"] / base["decisions_per_s"] if base else ""
-        cpu = base["cpu_ms_per_decision"] / one["cpu_ms_per_decision"] if base else ""
-        ratios = {"ratio": rate, "cpu_ratio": cpu, "busy": busy}
-        found.append({"task": task} | one | ratios)
-    return found
+def compared(found: Row, base: Row | None) -> Row:
+    """Return a row with its ratios to dm_control's default in one process, where measured."""
+    if base is None:
+        return found | {"ratio": "", "cpu_ratio": ""}
+    rate = found["decisions_per_s"] / base["decisions_per_s"]
+    cpu = base["cpu_ms_per_decision"] / found["cpu_ms_per_decision"]
+    return found | {"ratio": rate, "cpu_ratio": cpu}
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("task", nargs="?", default="cheetah-run")
-    parser.add_argument("--seconds", type=float, default=4.0, help="a configuration is timed for")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--engine", choices=("c", "warp"), help="c on the CPU unless told")
-    parser.add_argument("--worlds", nargs="+", metavar="N[xTHREADS]", help="instead of the usual")
-    parser.add_argument("--rays", nargs="+", type=int, default=RAYS, help="of each size")
-    parser.add_argument("--out", type=Path, help="CSV to keep the rows in")
-    kinds = [kind for kind, _ in REFERENCES]
-    parser.add_argument("--reference", choices=kinds, help=argparse.SUPPRESS)
-    return parser.parse_args()
+def run(asked: EnvsConfig, table: Table | None, source: Row) -> list[Row]:
+    """Measure everything; a row is in the table at once, as a larger size may not fit memory."""
+    rows: list[Row] = []
+    base: Row | None = None
+
+    def keep(found: Row) -> None:
+        rows.append(compared(found, base))
+        if table is not None:
+            table.add({"task": asked.task} | rows[-1] | source)
+
+    for found in references(asked):
+        base = base or found
+        keep(found)
+    for samples, size in itertools.product(asked.samples, asked.sizes or asked.usual_sizes):
+        count, _, threads = size.partition("x")
+        found = ours(asked, int(count), int(threads or 1), samples)
+        show(found)
+        keep(found)
+    return rows
 
 
-def main() -> None:
-    options = arguments()
+def main(argv: Sequence[str]) -> int:
+    """Measure, print and write the rows."""
+    asked = settings.load(argv, EnvsConfig, "benchmarks.envs")
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    task, seconds, device = options.task, options.seconds, options.device
-    if options.reference == "async":
-        print(*asynchronous(task, seconds))
-        return
-    if options.reference:
-        print(*dm_control(task, options.reference == "fast", seconds))
-        return
-    from envs import measured
-    from envs.checks import checked_device
-
-    checked_device(device)
-    measured.check(options.out, compared([row("", 0, 0, 0.0, 0.0)], task, None, 0.0)[0])
+    table = Table(asked.out, KEY) if asked.out else None
     busy = os.getloadavg()[0]
-    print(f"{measured.hardware(device)}; load average {busy:.1f} before the run", flush=True)
-    rows = references(task, seconds)
-    base = rows[0] if rows else None
-    engine = options.engine or {"cpu": "c", "cuda": "warp"}[device]
-    on_cpu = CPU_WORLDS if engine == "c" else WARP_WORLDS
-    usual = on_cpu if device == "cpu" else GPU_WORLDS
-    words = [task, "--seconds", str(seconds), "--device", device, "--engine", engine]
-    words += ["--worlds", *options.worlds] if options.worlds else []
-    words += ["--rays", *map(str, options.rays)]
-    command = " ".join(["python -m benchmarks.envs", *words])
-    sizes = itertools.product(options.rays, options.worlds or usual)
-    for rays, (worlds, _, threads) in ((n, size.partition("x")) for n, size in sizes):
-        size = (int(worlds), int(threads or 1), rays)
-        rows.append(ours(task, *size, seconds, device, engine))
-        show(rows[-1])
-        if options.out:  # at once: a larger size may not fit into memory
-            measured.write(options.out, compared(rows, task, base, busy), command, device)
-    for rays in options.rays if base else ():
-        mine = [one for one in compared(rows, task, base, busy) if one["rays"] == rays]
-        best = max(one["ratio"] for one in mine)
-        print(
-            f"best of {rays} rays: {best:.1f} times the decisions a second of dm_control's "
-            f"default in one process, with {max(one['cpu_ratio'] for one in mine):.1f} times less "
-            "CPU time"
-        )
+    try:
+        origin = {"hardware": hardware(asked.device), "commit": commit()}
+        print(f"{origin['hardware']}; load average {busy:.1f} before the run", flush=True)
+        origin |= {"command": command("benchmarks.envs", argv)}
+        rows = run(asked, table, {"busy": busy} | origin)
+    except (ValueError, envs.EnvironmentFailure) as error:
+        raise UserError(str(error)) from error
+    for samples in asked.samples:
+        mine = [found for found in rows if found["rays"] == samples and found["ratio"] != ""]
+        if mine:
+            print(
+                f"best of {samples} rays: {max(found['ratio'] for found in mine):.1f} times the "
+                "decisions a second of dm_control's default in one process, with "
+                f"{max(found['cpu_ratio'] for found in mine):.1f} times less CPU time"
+            )
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ValueError as error:
-        sys.exit(str(error))
+    run_command(main)

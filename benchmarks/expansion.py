@@ -1,37 +1,57 @@
-"""The unbounded direction of the expanded AEF: `python -m benchmarks.expansion [updates=1500]`.
+"""The unbounded direction of the expanded AEF: `python -m benchmarks.expansion`.
 
-Trains the expanded AEF on digits (16x16, d = 8, z ~ N(0, I)) with log sigma_e bounded by 4, as by
+The expanded AEF learns digits (16x16, d = 8, z ~ N(0, I)) with log sigma_e bounded by 4, as by
 default, and without a bound; with the world model's networks, and with linear ones, whose encoder
-can undo any sigma_e exactly. All else is equal. Every 50 updates it notes log sigma_e and what is
-maximised, on validation images; at the end what can be said of p(x) itself, by importance sampling
-with the best of several widths. Writes results/expansion.csv and draws docs/images/expansion.png.
+can undo any sigma_e exactly. All else is equal. Every 50 updates a row has log sigma_e and the
+objective, on validation images; the last one also has log p(x), by importance sampling with the
+best of several widths. The rows go to results/expansion.csv, the plot to docs/images/expansion.png.
 """
 
-import csv
 import itertools
 import math
-import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from aef_worldmodel.autoencoders import ExpandedAEF
-from aef_worldmodel.datasets import Images, load_images
-from aef_worldmodel.distributions import standard_normal_log_prob
-from aef_worldmodel.importance import importance_log_prob
-from aef_worldmodel.networks import PatchDecoder, PatchEncoder
-from agents.hardware import HardwareConfig
-from agents.provenance import commit, machine
+from aef_worldmodel.autoencoders.aef import ExpandedAEF
+from aef_worldmodel.autoencoders.base import Code
+from aef_worldmodel.autoencoders.patch_networks import PatchDecoder, PatchEncoder
+from aef_worldmodel.data.datasets import Images, load_images
+from aef_worldmodel.image_models.importance import importance_log_prob
+from aef_worldmodel.nn.distributions import standard_normal_log_prob
+from aef_worldmodel.utils.command import run_command
+from aef_worldmodel.utils.config.schema import check_bounds
+from aef_worldmodel.utils.tables import Table
+from agents.config import train as settings
+from agents.config.hardware import HardwareConfig
+from agents.training.provenance import provenance
 
-OUT, PICTURE = Path("results/expansion.csv"), Path("docs/images/expansion.png")
 LATENT, WIDTH, HIDDEN, BATCH, RATE = 8, 32, 128, 64, 1e-3
 NETWORKS, BOUNDS, SEEDS, EVERY = ("patch", "linear"), (4.0, math.inf), (0, 1), 50
 WIDTHS, SAMPLES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0), 64  # of importance sampling
 
 
+@dataclass(frozen=True)
+class ExpansionConfig:
+    """Settings of `python -m benchmarks.expansion`."""
+
+    updates: int = 1_500
+    """Updates of each training."""
+    out: str = "results/expansion.csv"
+    """The CSV."""
+    image: str = "docs/images/expansion.png"
+    """The plot."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number that makes no sense."""
+        check_bounds(self, updates=(1, None))
+
+
 class LinearEncoder(nn.Module):
-    """mean = A y + a and one log-scale a dimension: mu_e = (A - sigma_e W) y is within reach."""
+    """mean = A y + a, and one log-scale a dimension; mu_e = (A - sigma_e W) y is within reach."""
 
     def __init__(self, shape: tuple[int, int, int]):
         super().__init__()
@@ -44,7 +64,7 @@ class LinearEncoder(nn.Module):
 
 
 def make_networks(kind: str, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
-    """Encoder and decoder: the world model's, or linear ones."""
+    """Return encoder and decoder: the world model's, or linear ones."""
     if kind == "linear":
         out = nn.Linear(LATENT, math.prod(shape))
         return LinearEncoder(shape), nn.Sequential(out, nn.Unflatten(1, shape))
@@ -53,77 +73,82 @@ def make_networks(kind: str, shape: tuple[int, int, int]) -> tuple[nn.Module, nn
 
 
 def log_prior(latent: Tensor) -> Tensor:
-    """log N(z; 0, I), nats (N,)."""
+    """Return log N(z; 0, I) of latents (N, d), nats (N,)."""
     return standard_normal_log_prob(latent).sum(-1)
 
 
-def expanded_log_prob(eye: ExpandedAEF, code) -> Tensor:
-    """log p(u, w) at w = W y, nats (N,): what is maximised."""
-    return log_prior(code.latent) + code.volume + eye.pixels(code)
+def expanded_log_prob(autoencoder: ExpandedAEF, code: Code) -> Tensor:
+    """Return the objective: log p(u, w) at w = W y, nats (N,)."""
+    return log_prior(code.latent) + code.log_det + autoencoder.reconstruction_log_prob(code)
 
 
-def bits(eye: ExpandedAEF, nats: Tensor) -> float:
-    """Mean nats an image as bits/dim."""
-    return 8 - nats.mean().item() / (eye.dims * math.log(2))
+def bits(autoencoder: ExpandedAEF, nats: Tensor) -> float:
+    """Return the mean of nats an image (N,) as bits/dim."""
+    return 8 - nats.mean().item() / (autoencoder.dims * math.log(2))
 
 
 @torch.no_grad()
-def look(eye: ExpandedAEF, images: Tensor) -> dict[str, float]:
-    """log sigma_e and the objective on images, at the middles of the grey levels."""
-    y = eye.preprocess(images, dequantise=False)
-    _, log_scale = eye.statistics(y)  # (N, d)
-    code = eye.encode_y(y)
-    error = (y - eye.decoded(code.latent)).square().mean().sqrt().item()
+def look(autoencoder: ExpandedAEF, images: Tensor) -> dict[str, float]:
+    """Return log sigma_e and the objective on images, at the middles of the grey levels."""
+    y = autoencoder.preprocess(images, dequantise=False)
+    _, log_scale = autoencoder.statistics(y)  # (N, d)
+    code = autoencoder.encode_y(y)
+    error = (y - autoencoder.decoded(code.latent)).square().mean().sqrt().item()
     return {
         "log_sigma_mean": log_scale.mean().item(),
         "log_sigma_max": log_scale.max().item(),
-        "expanded_bits": bits(eye, expanded_log_prob(eye, code)),
+        "expanded_bits": bits(autoencoder, expanded_log_prob(autoencoder, code)),
         "error": error,
         "latent_std": code.latent.std(0).mean().item(),
     }
 
 
 @torch.no_grad()
-def marginal_bits(eye: ExpandedAEF, data: Images) -> tuple[float, float]:
-    """Bits/dim of p(x) on test images, by the width that is best on validation images."""
+def marginal_bits(autoencoder: ExpandedAEF, data: Images) -> tuple[float, float]:
+    """Return bits/dim of p(x) on test images, and the width, the best on validation images."""
 
     def estimate(images: Tensor, width: float) -> float:
-        y = eye.preprocess(images, dequantise=True)
-        return bits(eye, importance_log_prob(eye, y, log_prior, SAMPLES, width=width))
+        y = autoencoder.preprocess(images, dequantise=True)
+        return bits(
+            autoencoder, importance_log_prob(autoencoder, y, log_prior, SAMPLES, width=width)
+        )
 
     best = min(WIDTHS, key=lambda width: estimate(data.validation, width))
     return estimate(data.test, best), best
 
 
 def train(data: Images, networks: str, bound: float, seed: int, updates: int) -> list[dict]:
-    """One training; its rows."""
+    """Train once and return the rows."""
     torch.manual_seed(seed)
     pair = make_networks(networks, data.shape)
-    eye = ExpandedAEF(*pair, data.shape, LATENT, log_scale_bound=bound)
-    eye.set_mean(data.train)
-    optimiser, rows = torch.optim.Adam(eye.parameters(), RATE), []
+    autoencoder = ExpandedAEF(*pair, data.shape, LATENT, log_scale_bound=bound)
+    autoencoder.set_mean(data.train)
+    optimiser, rows = torch.optim.Adam(autoencoder.parameters(), RATE), []
     for update in range(updates + 1):
         if update % EVERY == 0:
             row = {"networks": networks, "bound": bound, "seed": seed, "update": update}
-            row |= look(eye, data.validation)
+            row |= look(autoencoder, data.validation)
             if update == updates:
-                row["marginal_bits"], row["width"] = marginal_bits(eye, data)
+                row["marginal_bits"], row["width"] = marginal_bits(autoencoder, data)
             rows.append(row)
             if not math.isfinite(row["expanded_bits"]):
                 print(f"{networks}, bound {bound}, seed {seed}: not finite after {update} updates")
                 break
         batch = data.train[torch.randint(len(data.train), (BATCH,))]
-        loss = -expanded_log_prob(eye, eye.encode(batch, dequantise=True)).mean() / eye.dims
+        loss = (
+            -expanded_log_prob(autoencoder, autoencoder.encode(batch, dequantise=True)).mean()
+            / autoencoder.dims
+        )
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(eye.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(autoencoder.parameters(), 1.0)
         optimiser.step()
     print(*(f"{k} {v:.5g}" if isinstance(v, float) else v for k, v in rows[-1].items()), flush=True)
     return rows
 
 
-def draw(rows: list[dict]) -> None:
-    """log sigma_e and the objective against updates, bounded and not."""
+def draw(rows: list[dict], path: Path) -> None:
+    """Draw log sigma_e and the objective against updates, bounded and not."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.4))
@@ -134,8 +159,11 @@ def draw(rows: list[dict]) -> None:
     for (networks, bound, seed), run in runs.items():
         x = [row["update"] for row in run]
         name = f"{networks} networks, {'no bound' if math.isinf(bound) else 'bound 4'}"
-        style = {"color": colours[bound], "ls": styles[networks],
-                 "label": name if seed == SEEDS[0] else None}  # fmt: skip
+        style = {
+            "color": colours[bound],
+            "ls": styles[networks],
+            "label": name if seed == SEEDS[0] else None,
+        }
         axes[0].plot(x, [row["log_sigma_mean"] for row in run], **style)
         axes[1].plot(x[4:], [row["expanded_bits"] for row in run][4:], **style)
     axes[0].set(xlabel="updates", ylabel="log sigma_e, mean")
@@ -145,35 +173,23 @@ def draw(rows: list[dict]) -> None:
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(PICTURE, dpi=130)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
 
 
-def write(rows: list[dict], updates: int) -> None:
-    """All rows as CSV, with where they come from."""
-    fixed = {"commit": commit(),
-             "hardware": machine(HardwareConfig(threads=1, autocast="float32")),
-             "command": f"python -m benchmarks.expansion updates={updates}"}  # fmt: skip
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with open(OUT, "w", newline="") as file:
-        writer = csv.DictWriter(file, [*names, *fixed])
-        writer.writeheader()
-        for row in rows:
-            numbers = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-            writer.writerow(numbers | fixed)
-
-
-def main(arguments: list[str]) -> None:
-    """Trains, writes and draws."""
-    updates = int(dict(a.split("=", 1) for a in arguments).get("updates", 1500))
+def main(argv: Sequence[str]) -> None:
+    """Train everything, write the rows with their provenance, and draw."""
+    asked = settings.load(argv, ExpansionConfig, "benchmarks.expansion")
     torch.set_num_threads(1)
     data = load_images("digits:16")
     runs = itertools.product(NETWORKS, BOUNDS, SEEDS)
-    rows = [row for run in runs for row in train(data, *run, updates)]
-    write(rows, updates)
-    draw(rows)
-    print(f"{OUT} and {PICTURE} written")
+    rows = [row for run in runs for row in train(data, *run, asked.updates)]
+    hardware = HardwareConfig(threads=1, precision="float32")
+    source = provenance("benchmarks.expansion", argv, hardware)
+    Table(asked.out, ("networks", "bound", "seed", "update")).add(*(row | source for row in rows))
+    draw(rows, Path(asked.image))
+    print(f"{asked.out} and {asked.image} written")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_command(main)

@@ -1,24 +1,26 @@
-"""What the Frechet distance sees: `python -m benchmarks.frechet [data=digits] [out=FILE.csv]`.
+"""Which damages the Frechet distance sees: `python -m benchmarks.frechet [out=FILE.csv]`.
 
-Images are spoilt more and more in several ways and measured against held-out ones: a feature
+Images are damaged in steps, in several ways, and measured against held-out ones: a feature
 extractor is of use if its distance rises with every step. `drop` leaves out kinds of images (the
-nearest to k of ten fixed ones) and fills up with the others. Compared are the built-in random
-features, random features of another seed, and plain pixels made small. Without `data` it is done
-on digits and on frames; `out` replaces the rows of what was measured and keeps the others.
+nearest to k of ten fixed ones) and fills up with the others. The extractors are the built-in random
+features, random features of another seed, and plain pixels made small. `out` replaces the rows that
+were measured and keeps the others.
 """
 
-import csv
-import sys
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aef_worldmodel.datasets import load_images
-from aef_worldmodel.frechet import Frechet, RandomFeatures
-from agents.provenance import commit
+from aef_worldmodel.data.datasets import load_images
+from aef_worldmodel.metrics.frechet import Frechet, RandomFeatures
+from aef_worldmodel.utils.command import run_command
+from aef_worldmodel.utils.tables import Table
+from agents.config import train as settings
+from agents.training.provenance import command, commit
 
 STEPS = {
     "blur": (0.5, 0.75, 1.0, 1.5, 2.0),  # standard deviation, pixels
@@ -32,6 +34,16 @@ STEPS = {
 LIMIT = 360  # images of each set at most
 
 
+@dataclass(frozen=True)
+class FrechetConfig:
+    """Settings of `python -m benchmarks.frechet`."""
+
+    data: tuple[str, ...] = ("digits", "frames")
+    """Sets of images (docs/reference/images.md)."""
+    out: str | None = None
+    """The CSV; null for none."""
+
+
 class SmallPixels:
     """The image averaged down to 7x7 or 8x8: the plainest features."""
 
@@ -43,7 +55,7 @@ class SmallPixels:
 
 
 def spoil(kind: str, step: float, images: Tensor, pool: Tensor) -> Tensor:
-    """`images` spoilt by one step of a kind; `drop` draws them from `pool` instead."""
+    """Return images (N, C, H, W) uint8 damaged by one step; `drop` takes others from `pool`."""
     random = np.random.RandomState(0)
     x = images.float()
     if kind == "blur":
@@ -66,7 +78,7 @@ def spoil(kind: str, step: float, images: Tensor, pool: Tensor) -> Tensor:
 
 
 def blur(x: Tensor, width: float) -> Tensor:
-    """Gaussian blur of (N, C, H, W) with a standard deviation of `width` pixels."""
+    """Return x (N, C, H, W) blurred by a Gaussian with a standard deviation of `width` pixels."""
     reach = int(3 * width + 1)
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / width) ** 2)
     kernel = (kernel / kernel.sum()).view(1, 1, 1, -1)
@@ -75,7 +87,7 @@ def blur(x: Tensor, width: float) -> Tensor:
 
 
 def measure(word: str) -> list[dict]:
-    """Every kind and step on one data set."""
+    """Return the rows of one data set: every extractor, kind and step."""
     data = load_images(word)
     reference = torch.cat([data.validation, data.test])[:LIMIT]
     order = torch.from_numpy(np.random.RandomState(1).permutation(len(data.train)))
@@ -95,32 +107,28 @@ def measure(word: str) -> list[dict]:
         for kind, steps in STEPS.items():
             values = [distance(spoil(kind, step, images, pool)) for step in steps]
             rises = all(a < b for a, b in zip([floor, *values], values))
-            print(f"{word:8s} {name:16s} {kind:6s} {'rises' if rises else 'FALLS'} {floor:9.4f} |",
-                  *(f"{v:9.4f}" for v in values), flush=True)  # fmt: skip
-            rows += [fixed | {"kind": kind, "step": step, "distance": value}
-                     for step, value in zip(steps, values)]  # fmt: skip
+            print(
+                f"{word:8s} {name:16s} {kind:6s} {'rises' if rises else 'FALLS'} {floor:9.4f} |",
+                *(f"{v:9.4f}" for v in values),
+                flush=True,
+            )
+            rows += [
+                fixed | {"kind": kind, "step": step, "distance": value}
+                for step, value in zip(steps, values)
+            ]
     return rows
 
 
-def main(arguments: list[str]) -> None:
-    """Measures, prints, and writes CSV where asked."""
-    words = dict(a.split("=", 1) for a in arguments)
-    names = words.get("data", "digits,frames").split(",")
+def main(argv: Sequence[str]) -> None:
+    """Measure, print, and write the rows where asked."""
+    asked = settings.load(argv, FrechetConfig, "benchmarks.frechet")
     torch.set_num_threads(1)
-    rows = [row for name in names for row in measure(name)]
-    if "out" in words:
-        path = Path(words["out"])
-        old = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-        fixed = {
-            "commit": commit(),
-            "command": f"python -m benchmarks.frechet data={','.join(names)}",
-        }
-        new = [row | {"distance": f"{row['distance']:.6g}"} | fixed for row in rows]
-        with open(path, "w", newline="") as file:
-            writer = csv.DictWriter(file, list(new[0]))
-            writer.writeheader()
-            writer.writerows([row for row in old if row["data"] not in names] + new)
+    rows = [row for name in asked.data for row in measure(name)]
+    if asked.out:
+        fixed = {"commit": commit(), "command": command("benchmarks.frechet", argv)}
+        key = ("data", "features", "images", "kind", "step")
+        Table(asked.out, key).add(*(row | fixed for row in rows))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_command(main)

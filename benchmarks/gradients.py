@@ -1,125 +1,133 @@
-"""How well the actor's gradients of separate batches agree, by how they are made:
+"""How well the gradients of separate batches agree: `python -m benchmarks.gradients run=RUN`.
 
-    python -m benchmarks.gradients RUN "" "agent.gradient_limit=null" [--batches 24]
+Batches of the run's recorded rows start as many imagined rollouts as an update has, in the run's
+last world model under its last actor. The gradients are compared for several settings of the
+agent, over the run's own and without the entropy's share:
 
-Batches of the run's recorded rows start as many dreams as an update has, in the run's own model,
-each by the actor that it ended with. For every quoted list of settings of the agent (over the
-run's own), without the entropy's share, reported are
+    settings=[own,agent.gradient_limit=null,"agent.horizon=8 agent.gradient_limit=1"]
 
-    agreement   mean cosine between the gradients of two batches: 1 is no noise, 0 nothing but noise
-    direction   cosine between the mean gradient over batches and that of the first list
-    length      median over batches of the gradient's length
-    longest     the longest of them
+    agreement   mean cosine between the gradients of two batches: 1 without noise, 0 for noise alone
+    direction   cosine between the mean gradient over batches and that of the first settings
+    length      median over batches of the gradient's norm
+    longest     largest norm
 
-Every list sees the same states and the same noise of the policy. One row a list goes to the CSV.
+All settings meet the same states and the same noise. Each of them is one row of the CSV.
 """
 
-import argparse
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from aef_worldmodel.dynamics import State
-from aef_worldmodel.errors import UserError
-from aef_worldmodel.persistence import load_latest
-from agents import config as settings
-from agents import entry
-from agents.evaluate import load_learner
-from agents.hardware import HardwareConfig, resolve
-from agents.imagination import ImaginationAgent
-from agents.learner import WARM_ROWS, Learner
-from agents.provenance import commit, machine
-from agents.recording import Recording
-from agents.results import Results, table
-from agents.words import agent_name
+from aef_worldmodel.data.batch import Batch
+from aef_worldmodel.utils.command import run_command
+from aef_worldmodel.utils.config.schema import check_bounds
+from aef_worldmodel.utils.tables import Table, compare
+from aef_worldmodel.world_models.base import State
+from agents.algorithms.imagination import ActorCriticAgent, ActorCriticConfig
+from agents.config import train as settings
+from agents.training.provenance import provenance
+from agents.training.recording import Recording
+from agents.training.runs import LoadedRun
+from benchmarks.finished_runs import load_actor_critic
 
 KEY = ("task", "run", "frames", "settings")
 MEASURES = ("agreement", "direction", "length", "longest")
+OWN = "own"  # the settings of the run
 
 
-def load_dreamer(run: Path, hardware: HardwareConfig) -> tuple[Learner, settings.TrainConfig]:
-    """The learner of a run whose actor learns in dreams. Raises UserError for any other run."""
-    learner, config = load_learner(run, hardware)
-    if not isinstance(learner.agent, ImaginationAgent):
-        raise UserError(
-            f"{run} is a run of agent={agent_name(type(config.agent))}, which has no actor "
-            "that learns in dreams: name a run of agent=imagination or agent=mpc"
-        )
-    return learner, config
+@dataclass(frozen=True)
+class GradientsConfig:
+    """Settings of `python -m benchmarks.gradients`."""
+
+    run: str
+    """Folder of a run of agent=imagination or agent=mpc."""
+    settings: tuple[str, ...] = (OWN, "agent.gradient_limit=null")
+    """Settings to compare: `own`, or words over the run's own."""
+    batches: int = 24
+    """Batches, each with one gradient."""
+    out: str = "results/gradients.csv"
+    """The CSV."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for too few batches to compare."""
+        check_bounds(self, batches=(2, None))
 
 
-@torch.no_grad()
-def states(learner: Learner, data: Recording, count: int) -> list[State]:
-    """What `count` updates imagine from: filtered states (starts, .) of recorded rows."""
-    generator, found = torch.Generator().manual_seed(0), []
+def draw(loaded: LoadedRun, data: Recording, count: int) -> list[tuple[Batch, State]]:
+    """Return batches of recorded rows (B, T, .) with their filtered states (B, T, .)."""
+    generator, replay, found = torch.Generator().manual_seed(0), loaded.config.replay, []
+    data.reset(loaded.learner.model.state_dims[0])
     for _ in range(count):
-        batch = data.sample(learner.config.batch, learner.config.length, generator)
-        with learner.autocast():
-            seen = learner.model.follow(batch["frame"], batch["action"], batch["first"])
-        rows = State(*(part[:, WARM_ROWS:].flatten(0, 1) for part in seen))
-        chosen = torch.randperm(len(rows.latent), generator=generator)
-        found.append(State(*(part[chosen[: learner.config.agent.starts]] for part in rows)))
+        rows = data.sample(replay.batch_size, replay.sequence_length, generator)
+        batch = Batch.from_rows(rows)
+        found.append((batch, loaded.learner.filter_batch(batch)))
     return found
 
 
-def gradients(learner: Learner, starts: list[State]) -> Tensor:
-    """The actor's gradient of every batch of starts, flat (batches, parameters)."""
-    spread, found = learner.agent.spread.clone(), []
-    for number, start in enumerate(starts):
-        generator = torch.Generator().manual_seed(number)
-        learner.agent.spread.copy_(spread)
-        with learner.autocast():
-            loss = learner.agent.actor_loss(learner.model, start, generator)[0]
-        parts = torch.autograd.grad(loss, list(learner.agent.actor.parameters()))
+def gradients(loaded: LoadedRun, drawn: list[tuple[Batch, State]]) -> Tensor:
+    """Return the actor's gradient of every batch, flat (batches, parameters)."""
+    agent, model, found = loaded.learner.agent, loaded.learner.model, []
+    scale = agent.networks.return_scale.clone()
+    for number, (batch, states) in enumerate(drawn):
+        agent.generator.manual_seed(number)
+        agent.networks.return_scale.copy_(scale)
+        loss = agent.imagine(batch, states, model).actor_loss
+        parts = torch.autograd.grad(loss, list(agent.networks.actor.parameters()))
         found.append(torch.cat([part.flatten() for part in parts]))
-    learner.agent.spread.copy_(spread)
+    agent.networks.return_scale.copy_(scale)
     return torch.stack(found)
 
 
 def agreement(found: Tensor) -> float:
-    """Mean cosine between any two different rows (batches, parameters)."""
+    """Return the mean cosine between any two different rows (batches, parameters)."""
     unit = torch.nn.functional.normalize(found, dim=-1)
     count = len(unit)
     return ((unit.sum(0).square().sum() - count) / (count * (count - 1))).item()
 
 
-def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("settings", nargs="+", help='for instance "agent.gradient=reinforce"')
-    parser.add_argument("--batches", type=int, default=24)
-    parser.add_argument("--out", type=Path, default=Path("results/gradients.csv"))
-    asked = parser.parse_args(argv)
-    hardware = resolve(HardwareConfig(device="cpu", threads=1))
-    torch.set_num_threads(1)
-    learner, config = load_dreamer(asked.run, hardware)
-    starts, first = states(learner, Recording(asked.run), asked.batches), None
-    results, rows = Results(asked.out, KEY), []
-    frames = load_latest(asked.run / "checkpoints").step
-    for words in asked.settings:
-        given = settings.load([f"resume={asked.run}", "hardware.device=cpu", *words.split()])
-        agent = getattr(given.agent, "imagination", given.agent)  # planning has one inside
-        learner.agent.config = dataclasses.replace(agent, entropy=0.0)
-        found = gradients(learner, starts)  # (batches, parameters)
-        first = found.mean(0) if first is None else first
-        length = found.norm(dim=-1)
-        scores = {
+def agent_config(run: str, words: str) -> ActorCriticConfig:
+    """Return the agent's settings of a run, changed by words and without the entropy's share."""
+    changes = [] if words == OWN else words.split()
+    config = settings.load([f"resume={run}", "hardware.device=cpu", *changes])
+    return dataclasses.replace(config.agent, entropy=0.0)
+
+
+def use(agent: ActorCriticAgent, config: ActorCriticConfig) -> None:
+    """Let the agent imagine with other settings."""
+    agent.config = agent.networks.config = config
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compute the gradients under all settings, write the rows and print the table."""
+    asked = settings.load(argv, GradientsConfig, "benchmarks.gradients")
+    configs = {words: agent_config(asked.run, words) for words in asked.settings}
+    loaded = load_actor_critic(asked.run)
+    config, first, rows = loaded.config, None, []
+    drawn = draw(loaded, Recording(asked.run), asked.batches)
+    table = Table(asked.out, KEY)
+    source = provenance("benchmarks.gradients", argv, config.hardware)
+    for words, changed in configs.items():
+        use(loaded.learner.agent, changed)
+        found = gradients(loaded, drawn)  # (batches, parameters)
+        mean, length = found.mean(0), found.norm(dim=-1)
+        first = mean if first is None else first
+        key = (config.env.task, Path(asked.run).name, loaded.frames, words)
+        row = dict(zip(KEY, key)) | {"seed": config.seed, "batches": asked.batches}
+        row |= {
             "agreement": agreement(found),
-            "direction": torch.cosine_similarity(first, found.mean(0), dim=0).item(),
-            "length": length.median().item(), "longest": length.max().item(),
-        }  # fmt: skip
-        row = dict(zip(KEY, (config.env.task, asked.run.name, frames, words or "its own")))
-        row |= {"seed": config.seed, "batches": asked.batches} | scores
-        row |= {"commit": commit(), "hardware": machine(hardware), "command":
-                f"python -m benchmarks.gradients {asked.run.name} \"SETTINGS\" "
-                f"--batches {asked.batches}"}  # fmt: skip
-        results.add(row)
-        rows.append(results.rows[-1])
-    print(table(rows, "settings", MEASURES))
+            "direction": torch.cosine_similarity(first, mean, dim=0).item(),
+            "length": length.median().item(),
+            "longest": length.max().item(),
+        }
+        table.add(row | source)
+        rows.append(table.rows[-1])
+    print(compare(rows, "settings", MEASURES))
     return 0
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    run_command(main)

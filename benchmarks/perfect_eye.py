@@ -1,54 +1,95 @@
-"""What a perfect eye would be worth: the agent reads what others have to see.
+"""The worth of a perfect autoencoder: `python -m benchmarks.perfect_eye env=walker-walk`.
 
-    python -m benchmarks.perfect_eye env=walker-walk [key=value...] [--sees state|positions]
+Dynamics, heads, actor-critic, planner and updates are those of `agents.train`, and so are the
+settings. But a frame is the simulator's state vector, or under sees=positions the part that a
+single image can show, without velocities; its shape is (1, 1, P). The latent is that vector,
+standardised by the first rows. An agent that learns from images has lower returns as far as its
+autoencoder falls short.
 
-Everything of `agents.train` is as it is there (dynamics, heads, actor-critic, planner, updates),
-but a frame is the simulator's state vector, or the part of it that a single picture could tell
-(positions: no velocities), and the latent is that vector, standardised by the first rows. What
-returns an agent of pictures lacks beside this one, its eye has not told it.
-
-One row an evaluation goes to the CSV; a run whose rows are there is not made again. Nothing else is
-kept: one that was stopped must begin anew.
+Each evaluation is one row of the CSV, written at the end of the run; a run whose rows are there is
+not made again. Nothing else is kept.
 """
 
-import argparse
 import dataclasses
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
+from unittest import mock
 
+import gymnasium as gym
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import envs
-from aef_worldmodel.config import WorldModelConfig
-from aef_worldmodel.dynamics import Dynamics
-from aef_worldmodel.eye import Code
-from aef_worldmodel.world_model import WorldModel
-from agents import config as settings
-from agents import entry
-from agents.evaluation import Episodes
-from agents.hardware import describe
-from agents.imagination import ImaginationConfig
-from agents.learner import Learner
-from agents.logbook import Logbook
-from agents.planner import PlannerConfig
-from agents.progress import Progress
-from agents.provenance import commit, machine
-from agents.results import Results
-from agents.roster import make_learner
-from agents.schema import ConfigError
-from agents.trainer import Trainer
-from agents.worlds import Wrapped, restarting
+from aef_worldmodel.autoencoders.base import Code
+from aef_worldmodel.autoencoders.networks import Shape
+from aef_worldmodel.utils.command import run_command
+from aef_worldmodel.utils.config.schema import ConfigError
+from aef_worldmodel.utils.tables import Table, read_metrics
+from aef_worldmodel.world_models.config import RecurrentConfig
+from aef_worldmodel.world_models.dynamics import Dynamics
+from aef_worldmodel.world_models.recurrent import RecurrentWorldModel
+from agents.algorithms.imagination import ActorCriticConfig
+from agents.config import train as settings
+from agents.config.hardware import HardwareConfig, describe
+from agents.config.train import EnvConfig, TrainConfig
+from agents.learning import build
+from agents.learning.learner import Learner
+from agents.playing import env_factory
+from agents.playing.env_factory import VectorWrapper
+from agents.playing.evaluation import Episodes
+from agents.training import evaluations, trainer
+from agents.training.logging.run_logger import RunLogger
+from agents.training.provenance import provenance
 
-KEY = ("task", "sees", "settings", "seed", "frames")
-LEAST, FARTHEST = 0.1, 10.0  # of deviations a number is divided by; and where a latent ends
+RUN = ("task", "sees", "settings", "seed")  # identifies a run
+LEAST, FARTHEST = 0.1, 10.0  # smallest deviation that divides a number; largest number of a latent
+Sees = Literal["state", "positions"]
 
 
-class PerfectEye(nn.Module):
-    """z = (x - mean) / std, of state vectors (N, P): exact, with nothing left to explain, but for
-    numbers beyond `FARTHEST`, which end there."""
+@dataclass(frozen=True)
+class PerfectEyeConfig(TrainConfig):
+    """Settings of `python -m benchmarks.perfect_eye`: those of training, and two more."""
+
+    sees: Sees = "state"
+    """state for the whole vector, positions for the part without velocities."""
+    out: str = "results/perfect_eye.csv"
+    """The CSV."""
+
+    def check(self) -> None:
+        """Raise ConfigError for settings that a run on state vectors cannot have."""
+        if not isinstance(self.agent, ActorCriticConfig):
+            raise ConfigError("agent must be imagination or mpc: other agents have no actor-critic")
+        if not isinstance(self.world_model, RecurrentConfig):
+            raise ConfigError("world_model must be the recurrent one: leave world_model.kind out")
+        if self.env.task not in envs.tasks():
+            raise ConfigError(
+                f"env={self.env.task} has no state vector here: give one of "
+                f"{', '.join(envs.tasks())}"
+            )
+        if self.run or self.resume or self.data or self.init_autoencoder_from:
+            raise ConfigError(
+                "run, resume, data and init_autoencoder_from have no use here, where no run is "
+                "kept and none is read: leave them out"
+            )
+
+
+# -- the world model -----------------------------------------------------------------------
+
+
+class Standardisation(nn.Module):
+    """An autoencoder of state vectors (N, 1, 1, P): z = (x - mean) / std, (N, P).
+
+    It is exact, and the decoder has nothing to explain. Only numbers beyond `FARTHEST` are cut.
+    """
 
     likelihood = "exact"
+    mean: Tensor  # (P,)
+    std: Tensor  # (P,)
 
     def __init__(self, size: int):
         super().__init__()
@@ -57,152 +98,143 @@ class PerfectEye(nn.Module):
 
     @property
     def sigma(self) -> Tensor:
-        """There is no decoder: 1."""
+        """Ones (P,): nothing is decoded."""
         return torch.ones_like(self.mean)
 
     def set_mean(self, frames: Tensor) -> None:
-        """Takes mean and deviation of vectors (N, P)."""
-        self.mean.copy_(frames.mean(0))
-        self.std.copy_(frames.std(0).clamp(min=LEAST))
+        """Take mean and deviation of vectors (N, 1, 1, P)."""
+        self.mean.copy_(frames.flatten(1).mean(0))
+        self.std.copy_(frames.flatten(1).std(0).clamp(min=LEAST))
+
+    def preprocess(self, frames: Tensor, dequantise: bool) -> Tensor:
+        """Return the vectors (N, 1, 1, P): real numbers need no dequantisation."""
+        return frames
+
+    def encode_y(self, y: Tensor, *, sample: bool = True) -> Code:
+        """Return the code of vectors (N, 1, 1, P)."""
+        latent = ((y.flatten(1) - self.mean) / self.std).clamp(-FARTHEST, FARTHEST)
+        return Code(latent, -self.std.log().sum().expand(len(y)), latent)
 
     def encode(self, frames: Tensor, *, dequantise: bool = False) -> Code:
-        """(N, P) -> Code; reals need no dequantisation."""
-        latent = ((frames - self.mean) / self.std).clamp(-FARTHEST, FARTHEST)
-        return Code(latent, -self.std.log().sum().expand(len(frames)), latent)
+        """Return the code of vectors (N, 1, 1, P)."""
+        return self.encode_y(frames)
 
-    def pixels(self, code: Code, index: Tensor | None = None) -> Tensor:
-        """Nothing is left of the vector given z: 0 nats (N,)."""
-        return torch.zeros_like(code.volume if index is None else code.volume[index])
-
-
-class StateModel(WorldModel):
-    """The world model behind a perfect eye; d is P."""
-
-    def __init__(self, config: WorldModelConfig, frame_shape: tuple[int], action_dim: int):
-        Dynamics.__init__(self, config, action_dim)
-        self.eye = PerfectEye(*frame_shape)
+    def reconstruction_log_prob(self, code: Code, index: Tensor | None = None) -> Tensor:
+        """Return 0 nats (N,): the latent is the whole vector."""
+        return torch.zeros_like(code.log_det if index is None else code.log_det[index])
 
 
-class StateLearner(Learner):
-    """A learner of state vectors."""
+class StateModel(RecurrentWorldModel):
+    """The recurrent world model of state vectors: `frame_shape` is (1, 1, P), and d is P."""
 
-    world_model = StateModel
+    def __init__(self, config: RecurrentConfig, frame_shape: Shape, action_dim: int):
+        size = frame_shape[-1]
+        Dynamics.__init__(
+            self, dataclasses.replace(config, latent_dim=size), frame_shape, action_dim
+        )
+        self.autoencoder = Standardisation(size)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters of dynamics and heads; the autoencoder has none."""
+        groups = super().parameter_groups()
+        return {name: group for name, group in groups.items() if group}
 
 
-class Told(Wrapped):
-    """Worlds that are told instead of drawn.
+# -- the run -------------------------------------------------------------------------------
+
+
+class StateEnvs(VectorWrapper):
+    """Environments that are observed as state vectors (N, 1, 1, P), or the positions in these.
 
     Args:
-        worlds: with obs="proprio".
-        sees: "state" for all of it, "positions" for what is no velocity.
+        env: environments with obs="proprio".
+        sees: "state" or "positions".
     """
 
-    def __init__(self, worlds: envs.BatchedEnv, sees: str):
-        super().__init__(worlds)
-        names = worlds.proprio_names
-        self.kept = [i for i, n in enumerate(names) if sees == "state" or "veloc" not in n]
-        space = worlds.single_observation_space
-        self.single_observation_space = type(space)(
-            space.low[self.kept], space.high[self.kept], dtype=space.dtype
-        )
+    def __init__(self, env: envs.BatchedEnv, sees: Sees):
+        super().__init__(env)
+        names = env.proprio_names
+        self.kept = [i for i, name in enumerate(names) if sees == "state" or "veloc" not in name]
+        shape = (1, 1, len(self.kept))
+        self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, shape, np.float32)
 
-    def reset(self, **options):
-        """As the worlds' own."""
-        obs, info = self.worlds.reset(**options)
-        return obs[:, self.kept], info
+    def reset(self, **options: Any) -> tuple:
+        """Start new episodes."""
+        obs, info = self.env.reset(**options)
+        return self.frames(obs), info
 
-    def step(self, action: Tensor):
-        """As the worlds' own."""
-        obs, reward, terminated, truncated, info = self.worlds.step(action)
+    def step(self, action: Tensor) -> tuple:
+        """Step the environments."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
         if "final_obs" in info:
-            info = info | {"final_obs": info["final_obs"][:, self.kept]}
-        return obs[:, self.kept], reward, terminated, truncated, info
+            info = info | {"final_obs": self.frames(info["final_obs"])}
+        return self.frames(obs), reward, terminated, truncated, info
+
+    def frames(self, obs: Tensor) -> Tensor:
+        """Return the frames of whole state vectors (N, P)."""
+        return obs[:, None, None, self.kept]
 
 
-class StateTrainer(Trainer):
-    """A run whose frames are state vectors; `sees` says of what, as in `Told`."""
+class StateTrainer(trainer.Trainer):
+    """A run whose frames are state vectors; make and train it within `state_vectors`."""
 
-    def __init__(self, config: settings.TrainConfig, run: Path, sees: str):
-        self.sees = sees
-        super().__init__(config, run)
+    def make_learner(self, shape: Shape, actions: int) -> Learner:
+        """Make what learns from state vectors."""
+        model = StateModel(self.config.world_model, shape, actions)
+        model = model.to(self.config.hardware.device)
+        return build.make_learner(self.config, shape, actions, self.discrete, model)
 
-    def make_worlds(self, count: int, seed: int, training: bool):
-        """Ours, with obs="proprio"."""
-        env, hardware = self.config.env, self.config.hardware
-        made = envs.make(env.task, count, device=hardware.device, seed=seed, obs="proprio",
-                         action_repeat=env.action_repeat)  # fmt: skip
-        told = Told(made, self.sees)
-        return restarting(told, env) if training else told
-
-    def make_learner(self, shape: tuple[int, ...], actions: int) -> StateLearner:
-        """Takes the length of the vector as that of the latent."""
-        world_model = dataclasses.replace(self.config.world_model, latent_dim=shape[0])
-        config = dataclasses.replace(self.config, world_model=world_model)
-        return make_learner(config, shape, actions, kind=StateLearner)
-
-    def show(self, episodes: Episodes, book: Logbook) -> dict[str, float]:
-        """There is nothing to look at."""
+    def show(self, episodes: Episodes, logger: RunLogger) -> dict[str, float]:
+        """Return nothing: a state vector is not an image."""
         return {}
 
 
-class Returns(Logbook):
-    """A logbook that also hands on every evaluation."""
+@contextmanager
+def state_vectors(sees: Sees) -> Iterator[None]:
+    """Let training make environments that are observed as state vectors."""
 
-    def __init__(self, run: Path, progress: Progress, evaluated):
-        super().__init__(run, progress)
-        self.evaluated = evaluated
+    def make_envs(env: EnvConfig, count: int, hardware: HardwareConfig, seed: int = 0) -> StateEnvs:
+        options = {"device": hardware.device, "obs": "proprio", "action_repeat": env.action_repeat}
+        return StateEnvs(envs.make(env.task, count, seed=seed, **options), sees)
 
-    def write(self, row: dict[str, float]) -> None:
-        """Records the row."""
-        super().write(row)
-        if "eval/return" in row:
-            self.evaluated(row | {"minutes": self.progress.elapsed / 60})
-
-
-def refuse(config: settings.TrainConfig) -> None:
-    """Raises ConfigError for settings under which there is no state vector to read, or no
-    actor-critic to read it."""
-    if not isinstance(config.agent, ImaginationConfig | PlannerConfig):
-        raise ConfigError("only agent=imagination and agent=mpc can be given a perfect eye")
-    if config.env.task not in envs.tasks() or config.env.backend:
-        raise ConfigError(f"env.task={config.env.task} has no state vector here: give one of "
-                          f"{', '.join(envs.tasks())}, without env.backend")  # fmt: skip
-    if config.run or config.resume or config.data or config.eye:
-        raise ConfigError("run, resume, data and eye mean nothing here: no run is kept, none read")
+    with ExitStack() as stack:
+        for module in (env_factory, evaluations):
+            stack.enter_context(mock.patch.object(module, "make_envs", make_envs))
+        nothing = lambda trainer, episodes, logger: {}  # noqa: E731 - there is nothing to see
+        stack.enter_context(mock.patch.object(evaluations, "show", nothing))
+        yield
 
 
-def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("words", nargs="*", help="settings, as agents.train takes them")
-    parser.add_argument("--sees", choices=("state", "positions"), default="state")
-    parser.add_argument("--out", type=Path, default=Path("results/perfect_eye.csv"))
-    asked = parser.parse_args(argv)
-    config = settings.load(asked.words)
-    refuse(config)
-    torch.set_num_threads(config.hardware.threads)
-    words = [w for w in asked.words if w.split("=")[0] not in ("env", "seed", "frames")]
-    results = Results(asked.out, KEY)
-    about = {"task": config.env.task, "sees": asked.sees, "settings": " ".join(words),
-             "seed": config.seed}  # fmt: skip
-    source = {"commit": commit(), "hardware": machine(config.hardware), "command": " ".join(
-        ["python -m benchmarks.perfect_eye", *asked.words, "--sees", asked.sees])}  # fmt: skip
+def train(config: PerfectEyeConfig) -> list[dict[str, float]]:
+    """Train in a temporary folder; return the metrics of every evaluation."""
+    title = f"{config.env.task} from {config.sees}"
+    with tempfile.TemporaryDirectory() as folder, state_vectors(config.sees):
+        run = StateTrainer(config, Path(folder))
+        with RunLogger(folder, title, config.frames, writers=("csv", "terminal")) as logger:
+            logger.print(describe(config.hardware))
+            run.train(logger)
+        return [row for row in read_metrics(f"{folder}/metrics.csv") if "eval/return" in row]
 
-    def evaluated(row: dict[str, float]) -> None:
-        kept = {"frames": row["frames"], "updates": row["updates"], "minutes": row["minutes"],
-                "return": row["eval/return"], "std": row["eval/std"]}  # fmt: skip
-        results.add(about | kept | source)
 
-    if any(all(row[name] == str(about[name]) for name in about) for row in results.rows):
-        print(f"{asked.out} has these rows already: give another --out to make them again")
+def main(argv: Sequence[str]) -> int:
+    """Train, unless that is done, and write the rows."""
+    config = settings.load(argv, PerfectEyeConfig, "benchmarks.perfect_eye")
+    config.check()
+    torch.set_num_threads(config.hardware.threads or 1)
+    apart = ("env", "seed", "frames", "sees", "out")  # not among the settings of a row
+    words = " ".join(word for word in argv if word.partition("=")[0] not in apart)
+    run = dict(zip(RUN, (config.env.task, config.sees, words, str(config.seed))))
+    table = Table(config.out, (*RUN, "frames"))
+    if any(run.items() <= row.items() for row in table.rows):
+        print(f"{config.out} has the rows of this run: give another file with out= to make them")
         return 0
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = StateTrainer(config, Path(folder), asked.sees)
-        progress = Progress(f"{config.env.task}, {asked.sees} told", config.frames)
-        progress.say(describe(config.hardware))
-        with Returns(Path(folder), progress, evaluated) as book:
-            trainer.train(book)
+    source = provenance("benchmarks.perfect_eye", argv, config.hardware)
+    for row in train(config):
+        kept = {name: row[name] for name in ("frames", "updates", "minutes")}
+        kept |= {"return": row["eval/return"], "std": row["eval/std"]}
+        table.add(run | kept | source)
     return 0
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    run_command(main)

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's VecEnv over a batch of worlds (`pip install stable-baselines3`)."""
+"""Stable-Baselines3's VecEnv of a task (`pip install stable-baselines3`)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,49 +6,59 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
+from envs.batched import BatchedEnv
+from envs.seeds import env_seeds
 from envs.suite import make_task
-from envs.vector import BatchedEnv
 
 
 class SB3VecEnv(VecEnv):
-    """N worlds for Stable-Baselines3: numpy, autoreset in the same step, dones and infos its way.
+    """N environments for Stable-Baselines3: numpy, same-step autoreset, its dones and infos.
 
     >>> model = PPO("CnnPolicy", SB3VecEnv("cheetah-run", num_envs=8))
 
-    Pictures are (3, H, W), which its CnnPolicy takes as they are; use "MultiInputPolicy" with
-    obs="both".
+    Images are (3, H, W), which CnnPolicy accepts; use "MultiInputPolicy" with obs="both".
 
     Args:
         task: one of `envs.tasks()`.
-        num_envs: how many worlds, N.
-        options: what `BatchedEnv` takes.
+        num_envs: N.
+        options: arguments of `BatchedEnv`.
+
+    Raises:
+        ValueError: an option is out of range, or `autoreset` is not "same_step".
     """
 
-    def __init__(self, task: str, num_envs: int = 1, **options):
+    def __init__(self, task: str, num_envs: int = 1, **options: Any):
         self.batch = BatchedEnv(make_task(task), num_envs, array="numpy", **options)
         if self.batch.autoreset != "same_step":
             raise ValueError("Stable-Baselines3 needs autoreset='same_step': leave it out.")
         self.render_mode = self.batch.render_mode
         spaces = self.batch.single_observation_space, self.batch.single_action_space
         super().__init__(num_envs, *spaces)
-        self._actions = None
+        self._actions = np.zeros(0)
         self._returns = np.zeros(num_envs)
         self._lengths = np.zeros(num_envs, int)
 
-    def reset(self):
-        """The first observations, with the seed last given to `seed`."""
-        first = self._seeds[0]
+    def reset(self) -> Any:
+        """Return the first observations, from the seeds last given to `seed`."""
+        seeds = [seed for seed in self._seeds if seed is not None]
         self._returns[:], self._lengths[:] = 0.0, 0
-        obs, _ = self.batch.reset(seed=None if first is None else list(self._seeds))
+        obs, _ = self.batch.reset(seed=seeds or None)
         self._reset_seeds()
         return obs
 
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Keep the environments' seeds for the next `reset`: neighbouring seeds share none."""
+        if seed is None:
+            return super().seed()
+        self._seeds = list(env_seeds(seed, self.num_envs))
+        return self._seeds
+
     def step_async(self, actions: np.ndarray) -> None:
-        """Keeps the actions (N, A) for `step_wait`."""
+        """Keep the actions (N, A) for `step_wait`."""
         self._actions = actions
 
-    def step_wait(self):
-        """Observations, rewards (N,), dones (N,) and a dictionary a world."""
+    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Return observations, rewards (N,), dones (N,) and a dictionary per environment."""
         obs, reward, terminated, truncated, info = self.batch.step(self._actions)
         dones = terminated | truncated
         self._returns += reward
@@ -62,39 +72,45 @@ class SB3VecEnv(VecEnv):
         return obs, reward, dones, infos
 
     def close(self) -> None:
-        """Ends the drawing threads."""
+        """End the rendering threads."""
         self.batch.close()
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """A picture a world, (H, W, 3), if render_mode is "rgb_array"."""
-        frames = self.batch.render()
-        return [None] * self.num_envs if frames is None else list(frames)
+        """Return an image per environment, (H, W, 3), if render_mode is "rgb_array"."""
+        images = self.batch.render()
+        return [None] * self.num_envs if images is None else list(images)
 
-    def get_attr(self, attr_name: str, indices=None) -> list[Any]:
-        """The batch's attribute, once for each world asked for."""
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """Return the batch's attribute, once for each environment in `indices`."""
         return [getattr(self.batch, attr_name)] * len(self._get_indices_list(indices))
 
-    def set_attr(self, attr_name: str, value: Any, indices=None) -> None:
-        """Sets an attribute of the whole batch: worlds have none of their own."""
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute of the whole batch: single environments have none.
+
+        Raises:
+            ValueError: `indices` leaves environments out.
+        """
         if len(self._get_indices_list(indices)) != self.num_envs:
-            raise ValueError(f"{attr_name} belongs to the whole batch: set it for all worlds.")
+            raise ValueError(f"{attr_name} belongs to the batch: set it for all environments.")
         setattr(self.batch, attr_name, value)
 
-    def env_method(self, method_name: str, *args, indices=None, **kwargs) -> list[Any]:
-        """The result of the batch's method, once for each world asked for."""
+    def env_method(
+        self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any
+    ) -> list[Any]:
+        """Return the result of the batch's method, once for each environment in `indices`."""
         result = getattr(self.batch, method_name)(*args, **kwargs)
         return [result] * len(self._get_indices_list(indices))
 
-    def env_is_wrapped(self, wrapper_class, indices=None) -> list[bool]:
-        """No world has a wrapper of its own."""
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        """Return False for each environment: single environments have no wrappers."""
         return [False] * len(self._get_indices_list(indices))
 
-    def _get_indices_list(self, indices) -> list[int]:
+    def _get_indices_list(self, indices: Any) -> list[int]:
         return list(self._get_indices(indices))
 
 
-def _row(obs, world: int):
-    """One world's part of a batch of observations."""
+def _row(obs: Any, env: Any) -> Any:
+    """Return one environment's part of a batch of observations."""
     if isinstance(obs, dict):
-        return {name: part[world] for name, part in obs.items()}
-    return obs[world]
+        return {name: part[env] for name, part in obs.items()}
+    return obs[env]

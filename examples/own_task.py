@@ -1,12 +1,15 @@
-"""A task of one's own: an MJCF string and a reward in torch. Run: python examples/own_task.py"""
+"""A task of one's own: an MJCF string and a reward in torch.
 
-# ruff: noqa: D102 - what the methods do is said once, in Task
+Run: `python examples/own_task.py`.
+"""
+
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 import mujoco
 
-from envs.rewards import tolerance
+import envs
+from envs.suite.rewards import tolerance
 from envs.suite.task import Task
-from envs.vector import BatchedEnv
 
 XML = """
 <mujoco><worldbody><light pos="0 0 3"/><camera name="front" pos="0 -3 1" zaxis="0 -1 .2"/>
@@ -19,26 +22,26 @@ XML = """
 class Centre(Task):
     """Bring the box to the middle."""
 
-    control_timestep = 0.02
+    control_timestep = 0.02  # seconds
 
     def spec(self):
         return mujoco.MjSpec.from_string(XML)
 
-    def reset(self, sim, worlds, draw):
-        sim.qpos[worlds] = draw.uniform(-1, 1, 1)
+    def reset(self, sim, env_ids, rng):
+        sim.qpos[env_ids] = rng.uniform(-1, 1, 1)  # (K, 1)
 
     def reward(self, sim):
-        return tolerance(sim.qpos[:, 0], (-0.05, 0.05), margin=1.0)
+        return tolerance(sim.qpos[:, 0], (-0.05, 0.05), margin=1.0)  # (N,)
 
     def proprio(self, sim):
         return {"position": sim.qpos, "velocity": sim.qvel}
 
 
 if __name__ == "__main__":
-    env = BatchedEnv(Centre(), num_envs=4, seed=0)
+    env = envs.BatchedEnv(Centre(), num_envs=4, seed=0)
     env.reset()
     for _ in range(50):
         position, velocity = env.proprio().T  # (4,) each
         action = (-2 * position - velocity).clamp(-1, 1)[:, None]
         obs, reward, *_ = env.step(action)
-    print(f"pictures {tuple(obs.shape)}, reward of the last decision {reward.tolist()}")
+    print(f"images {tuple(obs.shape)}, reward of the last decision {reward.tolist()}")

@@ -1,5 +1,5 @@
-"""Acrobot: two links, one motor at the elbow, balance pointing up."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+"""Acrobot: two links with one motor at the elbow, to balance upright."""
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 import math
 from functools import partial
@@ -7,16 +7,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.rewards import tolerance
-from envs.suite.task import Draw, Task
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.suite.rewards import tolerance
+from envs.suite.task import Task
 
 
 class Acrobot(Task):
     """Bring the tip to the target above.
 
     Args:
-        sparse: reward 1 inside the target and 0 elsewhere, rather than by distance.
+        sparse: reward 1 inside the target and 0 elsewhere; otherwise by distance.
     """
 
     xml = "acrobot.xml"
@@ -24,8 +25,8 @@ class Acrobot(Task):
     def __init__(self, sparse: bool):
         self.sparse = sparse
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        sim.qpos[worlds] = draw.uniform(-math.pi, math.pi, 2)
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        sim.qpos[env_ids] = rng.uniform(-math.pi, math.pi, 2)
 
     def reward(self, sim: Engine) -> Tensor:
         target, tip = sim.site("target"), sim.site("tip")

@@ -1,11 +1,12 @@
 """Ball in cup: swing a ball on a string into the cup that holds the string."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.suite.task import Draw, Task, draw_until_free
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.suite.task import Task, place_until_free
 
 
 class BallInCup(Task):
@@ -14,13 +15,13 @@ class BallInCup(Task):
     xml = "ball_in_cup.xml"
     control_timestep = 0.02
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
         ball = [sim.joint("ball_x"), sim.joint("ball_z")]
 
-        def place(worlds: Tensor, draw: Draw) -> None:
-            sim.qpos[worlds[:, None], torch.tensor(ball)] = draw.uniform([-0.2, 0.2], [0.2, 0.5], 2)
+        def place(env_ids: Tensor, rng: EpisodeRng) -> None:
+            sim.qpos[env_ids[:, None], torch.tensor(ball)] = rng.uniform([-0.2, 0.2], [0.2, 0.5], 2)
 
-        draw_until_free(sim, worlds, draw, place)
+        place_until_free(sim, env_ids, rng, place)
 
     def reward(self, sim: Engine) -> Tensor:
         target, ball = sim.site_xpos[:, sim.site("target")], sim.xpos[:, sim.body("ball")]

@@ -1,5 +1,5 @@
 """Cartpole: a pole, or several end to end, on a cart on a rail."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 import math
 from functools import partial
@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.model import suite_spec
-from envs.rewards import tolerance
-from envs.suite.task import Draw, Task
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.engines.mjcf import suite_spec
+from envs.suite.rewards import tolerance
+from envs.suite.task import Task
 
 CART_RANGE = (-0.25, 0.25)  # metres
 COSINE_RANGE = (0.995, 1.0)
@@ -22,9 +23,9 @@ class Cartpole(Task):
     """Keep the poles up, or swing them up first.
 
     Args:
-        swing_up: start with the poles hanging down rather than nearly upright.
+        swing_up: start with the poles hanging down; otherwise nearly upright.
         sparse: reward 1 only upright in the middle, 0 elsewhere.
-        poles: how many, each on the end of the one before.
+        poles: number of poles, each on the end of the one before.
     """
 
     xml = "cartpole.xml"
@@ -46,19 +47,19 @@ class Cartpole(Task):
         spec.camera("lookatcart").pos = [0, -2 * self.poles, 2]
         return spec
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
         joints = 1 + self.poles
         if self.swing_up:
-            sim.qpos[worlds] = 0.01 * draw.normal(joints)
-            sim.qpos[worlds, 1] += math.pi
-            sim.qpos[worlds, 2:] *= 10
+            sim.qpos[env_ids] = 0.01 * rng.normal(joints)
+            sim.qpos[env_ids, 1] += math.pi
+            sim.qpos[env_ids, 2:] *= 10
         else:
             widest = np.array([0.1] + [0.034] * self.poles)
-            sim.qpos[worlds] = draw.uniform(-widest, widest, joints)
-        sim.qvel[worlds] = 0.01 * draw.normal(joints)
+            sim.qpos[env_ids] = rng.uniform(-widest, widest, joints)
+        sim.qvel[env_ids] = 0.01 * rng.normal(joints)
 
     def _poles(self, sim: Engine) -> Tensor:
-        """The poles' vertical: its z and its x, (N, poles, 2)."""
+        """Return z and x of the poles' axes, (N, poles, 2)."""
         return sim.xmat[:, sim.body("pole_1") :, [2, 0], 2]
 
     def reward(self, sim: Engine) -> Tensor:

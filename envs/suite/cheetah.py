@@ -1,27 +1,28 @@
 """Cheetah: a planar runner."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.rewards import tolerance
-from envs.suite.task import Draw, Task
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.suite.rewards import tolerance
+from envs.suite.task import Task
 
 RUN_SPEED = 10.0  # metres a second
 SETTLE_STEPS = 200
 
 
 class Cheetah(Task):
-    """Run forwards: the reward grows linearly with speed up to RUN_SPEED."""
+    """Run forwards: the reward grows linearly with the speed up to RUN_SPEED."""
 
     xml = "cheetah.xml"
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
         limited = sim.model.jnt_limited == 1
         low, high = sim.model.jnt_range[limited].T
-        sim.qpos[worlds, 3:] = draw.uniform(low, high, len(low))
-        sim.settle(worlds, SETTLE_STEPS)
+        sim.qpos[env_ids, 3:] = rng.uniform(low, high, len(low))
+        sim.settle(env_ids, SETTLE_STEPS)
 
     def reward(self, sim: Engine) -> Tensor:
         speed = sim.sensor("torso_subtreelinvel")[:, 0]

@@ -1,5 +1,5 @@
-"""Dog: a four-legged body of many bones, moved by filtered actuators; the skin is not drawn."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+"""Dog: a four-legged body of many bones with filtered actuators; its skin is not rendered."""
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 import math
 from functools import partial
@@ -8,33 +8,34 @@ import mujoco
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.model import suite_spec
-from envs.rewards import tolerance
-from envs.suite.task import Draw, Task
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.engines.mjcf import suite_spec
+from envs.suite.rewards import tolerance
+from envs.suite.task import Task
 
 EPISODE_SECONDS = 15
 WALK_SPEED, TROT_SPEED, RUN_SPEED = 1.0, 3.0, 9.0  # metres a second
-STAND_SHARE = 0.9  # of the heights of the default pose, from which standing is fully rewarded
+STAND_SHARE = 0.9  # share of the default pose's heights at which standing is fully rewarded
 UPRIGHT = math.cos(math.radians(30))
 START_SPEED = 2.0  # metres or radians a second
 HINGES, HINGE_SPEEDS = slice(7, 80), slice(6, 79)
 FUR = (0.76, 0.6, 0.42, 1.0)
-COLLIDING, SHOWN = 3, 1  # groups of geoms
+COLLIDING, RENDERED = 3, 1  # groups of geoms
 REACH_MARGIN = 2.0  # metres
-BALL_START = 0.75  # of the floor's half side: how far from the middle it is thrown
-BALL_LIFT, BALL_SPEED = 3.0, 5.0  # metres it rises and metres a second, at most
-BALL_AIM = 0.05  # metres a second aside, for each along
+BALL_START = 0.75  # share of the floor's half side: distance from the middle at the start
+BALL_LIFT, BALL_SPEED = 3.0, 5.0  # largest height (metres) and speed (metres a second)
+BALL_AIM = 0.05  # sideways speed, as a share of the speed towards the middle
 TOUCHES = ("palm_L", "palm_R", "sole_L", "sole_R")
 
 
 class Stand(Task):
     """Stand, upright, on all feet.
 
-    The ray tracer knows no skins: what collides is drawn instead, in the colour of fur.
+    The ray tracer cannot render skins: colliding geoms are rendered instead, in a fur colour.
 
     Args:
-        speed: metres a second, which the floor is made for.
+        speed: metres a second, from which the size of the floor follows.
     """
 
     xml = "dog.xml"
@@ -43,7 +44,7 @@ class Stand(Task):
 
     def __init__(self, speed: float = WALK_SPEED):
         self.speed = speed
-        self._stand_height = None  # (2,), of torso and pelvis; measured at the first reset
+        self._stand_height: Tensor | None = None  # (2,): torso, pelvis
 
     def spec(self) -> mujoco.MjSpec:
         spec = show_body(suite_spec(self.xml))
@@ -55,33 +56,34 @@ class Stand(Task):
             spec.delete(element)
         return spec
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
         if self._stand_height is None:
-            sim.forward(worlds)
-            self._stand_height = STAND_SHARE * self.heights(sim)[worlds[0]]
-        half = draw.uniform(0, math.pi)  # (K,), of the angle it is turned by
-        nought = torch.zeros_like(half)
-        sim.qpos[worlds, 3:7] = torch.stack([half.cos(), nought, nought, half.sin()], 1)
-        velocity = START_SPEED * draw.normal(3)
+            sim.forward(env_ids)
+            self._stand_height = STAND_SHARE * self.heights(sim)[env_ids[0]]
+        half = rng.uniform(0, math.pi)  # (K,): half the angle of its turn
+        zero = torch.zeros_like(half)
+        sim.qpos[env_ids, 3:7] = torch.stack([half.cos(), zero, zero, half.sin()], 1)
+        velocity = START_SPEED * rng.normal(3)
         for i, dof in enumerate((0, 1, 5)):
-            sim.qvel[worlds, dof] = velocity[:, i]
+            sim.qvel[env_ids, dof] = velocity[:, i]
         low, high = sim.model.actuator_ctrlrange.T
-        sim.act[worlds] = draw.uniform(low, high, sim.model.nu)
+        sim.act[env_ids] = rng.uniform(low, high, sim.model.nu)
 
     def heights(self, sim: Engine) -> Tensor:
-        """Of torso and pelvis, metres, (N, 2)."""
+        """Return the heights of torso and pelvis, metres, (N, 2)."""
         return sim.xpos[:, [sim.body("torso"), sim.body("pelvis")], 2]
 
     def z_axes(self, sim: Engine) -> Tensor:
-        """The vertical parts of the axes of skull, torso and pelvis, (N, 3 bodies, 3 axes)."""
+        """Return z of the axes of skull, torso and pelvis, (N, 3 bodies, 3 axes)."""
         return sim.xmat[:, [sim.body(name) for name in ("skull", "torso", "pelvis")], 2]
 
     def velocity(self, sim: Engine) -> Tensor:
-        """Of the centre of mass in the torso's frame, (N, 3)."""
+        """Return the velocity of the centre of mass in the torso's frame, (N, 3)."""
         frame = sim.xmat[:, sim.body("torso")]
         return (sim.sensor("torso_linvel")[:, None] @ frame)[:, 0]
 
     def reward(self, sim: Engine) -> Tensor:
+        assert self._stand_height is not None  # since the first reset
         tall = [
             tolerance(height, (float(enough), torch.inf), float(enough))
             for height, enough in zip(self.heights(sim).T, self._stand_height, strict=True)
@@ -109,7 +111,7 @@ class Stand(Task):
 
 
 class Move(Stand):
-    """Move forwards, standing."""
+    """Move forwards while standing."""
 
     def reward(self, sim: Engine) -> Tensor:
         bounds, margin = (self.speed, 2 * self.speed), max(1.0, self.speed)
@@ -118,7 +120,7 @@ class Move(Stand):
 
 
 class Fetch(Stand):
-    """Catch a thrown ball with the mouth and bring it to the target, standing."""
+    """Catch a thrown ball with the mouth and bring it to the target, while standing."""
 
     camera = 2
 
@@ -129,29 +131,29 @@ class Fetch(Stand):
             spec.add_sensor(name=f"{name}_velocity", objname=name, **kinds)
         return spec
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        super().reset(sim, worlds, draw)
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        super().reset(sim, env_ids, rng)
         ball, speed = sim.joint("ball_root"), sim.dof("ball_root")
-        angle = draw.uniform(0, 2 * math.pi)
+        angle = rng.uniform(0, 2 * math.pi)
         outward = torch.stack([angle.sin(), angle.cos()], 1)  # (K, 2)
         radius = BALL_START * float(sim.model.geom("floor").size[0])
-        sim.qpos[worlds, ball : ball + 2] = radius * outward
-        sim.qpos[worlds, ball + 2] = 0.05
+        sim.qpos[env_ids, ball : ball + 2] = radius * outward
+        sim.qpos[env_ids, ball + 2] = 0.05
         gravity = float(-sim.model.opt.gravity[2])
-        sim.qvel[worlds, speed + 2] = (2 * gravity * draw.uniform(0, BALL_LIFT)).sqrt()
-        along = draw.uniform(0, BALL_SPEED, 1) * (BALL_AIM * draw.normal(2) - outward)
-        sim.qvel[worlds, speed : speed + 2] = along
+        sim.qvel[env_ids, speed + 2] = (2 * gravity * rng.uniform(0, BALL_LIFT)).sqrt()
+        along = rng.uniform(0, BALL_SPEED, 1) * (BALL_AIM * rng.normal(2) - outward)
+        sim.qvel[env_ids, speed : speed + 2] = along
 
     def reward(self, sim: Engine) -> Tensor:
         model, ball = sim.model, sim.geom_xpos[:, sim.geom("ball")]  # (N, 3)
         bites = [sim.site_xpos[:, sim.site(f"{jaw}_bite")] for jaw in ("upper", "lower")]
-        mouth = sum((ball - bite).norm(dim=1) for bite in bites) / 2
+        mouth = ((ball - bites[0]).norm(dim=1) + (ball - bites[1]).norm(dim=1)) / 2  # (N,)
         bite = float(model.site("upper_bite").size[0])
         reach = tolerance(mouth, (0.0, bite), REACH_MARGIN, "reciprocal")
         reach = (6 * reach + 1) / 7
         home = (ball - sim.geom_xpos[:, sim.geom("target")]).norm(dim=1)
         radius, extent = (float(model.geom(name).size[0]) for name in ("target", "floor"))
-        reach = torch.where(home < 2 * radius, 1.0, reach)  # it may let go of the ball
+        reach = torch.where(home < 2 * radius, 1.0, reach)  # near the target it may drop the ball
         fetch = (tolerance(home, (0.0, radius), extent, "reciprocal") + 1) / 2
         return super().reward(sim) * reach * fetch
 
@@ -171,15 +173,15 @@ class Fetch(Stand):
 
 
 def show_body(spec: mujoco.MjSpec) -> mujoco.MjSpec:
-    """The model with what collides in a group that is drawn."""
+    """Move colliding geoms into a group that is rendered."""
     for geom in spec.geoms:
         if geom.group == COLLIDING:
-            geom.group, geom.rgba = SHOWN, FUR
+            geom.group, geom.rgba = RENDERED, FUR
     return spec
 
 
 def _sensors(sim: Engine, names: tuple[str, ...]) -> Tensor:
-    """The sensors side by side, (N, dims)."""
+    """Return the sensors side by side, (N, dims)."""
     return torch.cat([sim.sensor(name) for name in names], 1)
 
 

@@ -1,5 +1,5 @@
 """Finger: a two-link finger and a free spinner to turn."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 import math
 from functools import partial
@@ -8,9 +8,10 @@ import mujoco
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.model import move_to_mocap, suite_spec
-from envs.suite.task import Draw, Task, draw_until_free, randomize_joints
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.engines.mjcf import move_to_mocap, suite_spec
+from envs.suite.task import Task, place_until_free, randomize_joints
 
 EASY, HARD = 0.07, 0.03  # the target's radius in metres
 SPIN_VELOCITY = 15.0  # radians a second
@@ -18,16 +19,16 @@ SPIN_DAMPING = 0.03
 
 
 class Finger(Task):
-    """What spinning and turning share."""
+    """The finger and its spinner, without a reward."""
 
     xml = "finger.xml"
     control_timestep = 0.02
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        draw_until_free(sim, worlds, draw, lambda w, d: randomize_joints(sim, w, d))
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        place_until_free(sim, env_ids, rng, partial(randomize_joints, sim))
 
     def _from_spinner(self, sim: Engine, name: str) -> Tensor:
-        """Where a site is from the spinner's hinge, in the plane: (N, 2), metres."""
+        """Return a site's position from the spinner's hinge, in the plane: (N, 2), metres."""
         return (sim.sensor(name) - sim.sensor("spinner"))[:, [0, 2]]
 
     def proprio(self, sim: Engine) -> dict[str, Tensor]:
@@ -48,7 +49,7 @@ class Spin(Finger):
         spec = suite_spec(self.xml)
         spec.joint("hinge").damping[0] = SPIN_DAMPING
         for name in ("target", "tip"):
-            spec.site(name).rgba[3] = 0  # neither means anything here
+            spec.site(name).rgba[3] = 0  # this task has neither
         return spec
 
     def reward(self, sim: Engine) -> Tensor:
@@ -71,15 +72,15 @@ class Turn(Finger):
         move_to_mocap(spec, "target")
         return spec
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        angle = draw.uniform(-math.pi, math.pi)  # (K,)
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        angle = rng.uniform(-math.pi, math.pi)  # (K,)
         hinge, reach = sim.model.body("spinner").pos, sim.model.geom("cap1").size.sum()
         x, z = hinge[0] + reach * angle.sin(), hinge[2] + reach * angle.cos()
-        sim.mocap_pos[worlds, sim.mocap("target")] = torch.stack([x, torch.zeros_like(x), z], 1)
-        super().reset(sim, worlds, draw)
+        sim.mocap_pos[env_ids, sim.mocap("target")] = torch.stack([x, torch.zeros_like(x), z], 1)
+        super().reset(sim, env_ids, rng)
 
     def _distance(self, sim: Engine) -> Tensor:
-        """From the tip to the target's surface, (N,), in metres; negative inside."""
+        """Return the distance from tip to target surface, (N,), metres; negative inside."""
         apart = self._from_spinner(sim, "target") - self._from_spinner(sim, "tip")
         return apart.norm(dim=1) - self.radius
 

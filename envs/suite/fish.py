@@ -1,17 +1,18 @@
-"""Fish: a body with fins in water, without weight."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+"""Fish: a weightless body with fins in water."""
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 import mujoco
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.model import move_to_mocap, suite_spec
-from envs.rewards import tolerance
-from envs.suite.task import Draw, Task
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.engines.mjcf import move_to_mocap, suite_spec
+from envs.suite.rewards import tolerance
+from envs.suite.task import Task
 
-BEND = 0.2  # radians: the joints' largest at an episode's start
-TARGETS = ([-0.4, -0.4, 0.1], [0.4, 0.4, 0.3])  # metres: the box they lie in
+BEND = 0.2  # radians: largest joint angle at the start of an episode
+TARGETS = ([-0.4, -0.4, 0.1], [0.4, 0.4, 0.3])  # metres: two corners of the box of targets
 
 
 class Upright(Task):
@@ -22,15 +23,15 @@ class Upright(Task):
 
     def spec(self) -> mujoco.MjSpec:
         spec = suite_spec(self.xml)
-        spec.geom("target").rgba[3] = 0  # it means nothing here
+        spec.geom("target").rgba[3] = 0  # this task has no target
         return spec
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        sim.qpos[worlds, 3:7] = torch.nn.functional.normalize(draw.normal(4), dim=1)
-        sim.qpos[worlds, 7:] = draw.uniform(-BEND, BEND, sim.model.nq - 7)
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        sim.qpos[env_ids, 3:7] = torch.nn.functional.normalize(rng.normal(4), dim=1)
+        sim.qpos[env_ids, 7:] = rng.uniform(-BEND, BEND, sim.model.nq - 7)
 
     def _uprightness(self, sim: Engine) -> Tensor:
-        """The cosine between the fish's vertical and the world's, (N,)."""
+        """Return the cosine between the torso's z axis and the vertical, (N,)."""
         return sim.xmat[:, sim.body("torso"), 2, 2]
 
     def reward(self, sim: Engine) -> Tensor:
@@ -52,12 +53,12 @@ class Swim(Upright):
         move_to_mocap(spec, "target")
         return spec
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        super().reset(sim, worlds, draw)
-        sim.mocap_pos[worlds, sim.mocap("target")] = draw.uniform(*TARGETS, 3)
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        super().reset(sim, env_ids, rng)
+        sim.mocap_pos[env_ids, sim.mocap("target")] = rng.uniform(*TARGETS, 3)
 
     def _to_target(self, sim: Engine) -> Tensor:
-        """From mouth to target in the mouth's frame, (N, 3), metres."""
+        """Return the vector from mouth to target in the mouth's frame, (N, 3), metres."""
         mouth = sim.geom("mouth")
         apart = sim.geom_xpos[:, sim.geom("target")] - sim.geom_xpos[:, mouth]
         return (apart[:, None] @ sim.geom_xmat[:, mouth])[:, 0]

@@ -1,14 +1,15 @@
 """Hopper: a planar monoped."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.rewards import tolerance
-from envs.suite.task import Draw, Task, randomize_joints
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.suite.rewards import tolerance
+from envs.suite.task import Task, randomize_joints
 
 STAND_HEIGHT = 0.6  # metres, of the torso over the foot
 HOP_SPEED = 2.0  # metres a second
@@ -18,7 +19,7 @@ class Hopper(Task):
     """Stand with little effort, or hop forwards.
 
     Args:
-        hop: reward speed rather than ease.
+        hop: reward speed; otherwise reward small actions.
     """
 
     xml = "hopper.xml"
@@ -27,8 +28,8 @@ class Hopper(Task):
     def __init__(self, hop: bool):
         self.hop = hop
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        randomize_joints(sim, worlds, draw)
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        randomize_joints(sim, env_ids, rng)
 
     def reward(self, sim: Engine) -> Tensor:
         height = sim.xipos[:, sim.body("torso"), 2] - sim.xipos[:, sim.body("foot"), 2]

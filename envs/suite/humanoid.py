@@ -1,14 +1,15 @@
-"""Humanoid: a body with 21 motors, and a finer one with 56 (CMU's)."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+"""Humanoid: a body with 21 motors, and CMU's with 56."""
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.rewards import tolerance
-from envs.suite.task import Draw, Task, draw_until_free, randomize_joints
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.suite.rewards import tolerance
+from envs.suite.task import Task, place_until_free, randomize_joints
 
 STAND_HEIGHT = 1.4  # metres, of the head
 WALK_SPEED, RUN_SPEED = 1.0, 10.0  # metres a second
@@ -20,12 +21,12 @@ class Humanoid(Task):
 
     Args:
         speed: metres a second from which moving is fully rewarded; 0 rewards standing still.
-        pure_state: the observation is positions and velocities alone, where the body is included.
+        pure_state: observe joint positions and velocities only, the root's among them.
 
     Attributes:
-        torso: the body whose frame and momentum count.
-        up: which of the torso's axes points up when it stands.
-        limbs: the bodies whose places in the torso's frame are observed.
+        torso: the body whose frame and velocity are rewarded and observed.
+        up: the axis of the torso that points up when it stands.
+        limbs: the bodies whose positions in the torso's frame are observed.
     """
 
     xml = "humanoid.xml"
@@ -39,11 +40,11 @@ class Humanoid(Task):
     def __init__(self, speed: float, pure_state: bool = False):
         self.speed, self.pure_state = speed, pure_state
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        draw_until_free(sim, worlds, draw, lambda w, d: randomize_joints(sim, w, d))
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        place_until_free(sim, env_ids, rng, partial(randomize_joints, sim))
 
     def _momentum(self, sim: Engine) -> Tensor:
-        """The velocity of the centre of mass, (N, 3), metres a second."""
+        """Return the velocity of the centre of mass, (N, 3), metres a second."""
         return sim.sensor(f"{self.torso}_subtreelinvel")
 
     def reward(self, sim: Engine) -> Tensor:
@@ -77,7 +78,7 @@ class Humanoid(Task):
 
 
 class HumanoidCMU(Humanoid):
-    """The same with the skeleton of CMU's motion captures."""
+    """The humanoid with the skeleton of CMU's motion captures."""
 
     xml = "humanoid_CMU.xml"
     control_timestep = 0.02
@@ -86,9 +87,12 @@ class HumanoidCMU(Humanoid):
     limbs = ("lhand", "lfoot", "rhand", "rfoot")
 
 
-SPEEDS = {"stand": 0.0, "walk": WALK_SPEED, "run": RUN_SPEED}
-TASKS = (
-    {f"humanoid-{name}": partial(Humanoid, speed) for name, speed in SPEEDS.items()}
-    | {f"humanoid-CMU-{name}": partial(HumanoidCMU, speed) for name, speed in SPEEDS.items()}
-    | {"humanoid-run-pure-state": partial(Humanoid, RUN_SPEED, pure_state=True)}
-)
+TASKS = {
+    "humanoid-stand": partial(Humanoid, speed=0.0),
+    "humanoid-walk": partial(Humanoid, WALK_SPEED),
+    "humanoid-run": partial(Humanoid, RUN_SPEED),
+    "humanoid-run-pure-state": partial(Humanoid, RUN_SPEED, pure_state=True),
+    "humanoid-CMU-stand": partial(HumanoidCMU, speed=0.0),
+    "humanoid-CMU-walk": partial(HumanoidCMU, WALK_SPEED),
+    "humanoid-CMU-run": partial(HumanoidCMU, RUN_SPEED),
+}

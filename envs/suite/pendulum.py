@@ -1,14 +1,15 @@
-"""Pendulum: swing up with a motor too weak to lift it at once."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+"""Pendulum: swing up with a motor too weak to lift it directly."""
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 import math
 
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.rewards import tolerance
-from envs.suite.task import Draw, Task
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.suite.rewards import tolerance
+from envs.suite.task import Task
 
 UPRIGHT = math.cos(math.radians(8.0))  # the least cosine to the vertical that is rewarded
 
@@ -18,8 +19,8 @@ class Pendulum(Task):
 
     xml = "pendulum.xml"
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        sim.qpos[worlds] = draw.uniform(-math.pi, math.pi, 1)
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        sim.qpos[env_ids] = rng.uniform(-math.pi, math.pi, 1)
 
     def reward(self, sim: Engine) -> Tensor:
         return tolerance(sim.xmat[:, sim.body("pole"), 2, 2], (UPRIGHT, 1.0))

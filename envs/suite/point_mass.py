@@ -1,12 +1,13 @@
 """Point mass: a ball on a table, pushed to the middle."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.rewards import tolerance
-from envs.suite.task import Draw, Task, randomize_joints
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.suite.rewards import tolerance
+from envs.suite.task import Task, randomize_joints
 
 MOST_PARALLEL = 0.9  # cosine between the directions in which two motors may pull
 
@@ -16,8 +17,8 @@ class PointMass(Task):
 
     xml = "point_mass.xml"
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        randomize_joints(sim, worlds, draw)
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        randomize_joints(sim, env_ids, rng)
 
     def reward(self, sim: Engine) -> Tensor:
         ball, target = sim.geom("pointmass"), sim.geom("target")
@@ -32,25 +33,25 @@ class PointMass(Task):
 
 
 class RandomGains(PointMass):
-    """Each motor pulls in a direction of its own, drawn anew for every episode."""
+    """Each motor pulls in a random direction, drawn for every episode."""
 
-    engines = ("c",)  # mujoco-warp keeps what tendons pull at once for all worlds
+    engines = ("c",)  # mujoco-warp has one set of tendon coefficients for all environments
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        super().reset(sim, worlds, draw)
-        directions = sim.expand("wrap_prm")  # (N, 4): of the first motor, then of the second
-        first = _directions(draw)  # (K, 2)
-        directions[worlds, :2] = first
-        while len(worlds):
-            second = _directions(draw)
-            directions[worlds, 2:] = second
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        super().reset(sim, env_ids, rng)
+        directions = sim.expand("wrap_prm")  # (N, 4): the first motor's, then the second's
+        first = _directions(rng)  # (K, 2)
+        directions[env_ids, :2] = first
+        while len(env_ids):
+            second = _directions(rng)
+            directions[env_ids, 2:] = second
             parallel = (first * second).sum(1).abs() > MOST_PARALLEL
-            worlds, draw, first = worlds[parallel], draw[parallel], first[parallel]
+            env_ids, rng, first = env_ids[parallel], rng[parallel], first[parallel]
 
 
-def _directions(draw: Draw) -> Tensor:
-    """Unit vectors of the plane, (K, 2)."""
-    return torch.nn.functional.normalize(draw.normal(2), dim=1)
+def _directions(rng: EpisodeRng) -> Tensor:
+    """Return random unit vectors of the plane, (K, 2)."""
+    return torch.nn.functional.normalize(rng.normal(2), dim=1)
 
 
 TASKS = {"point-mass-easy": PointMass, "point-mass-hard": RandomGains}

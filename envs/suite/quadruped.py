@@ -1,5 +1,5 @@
 """Quadruped: a four-legged body in space, with filtered position actuators."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 import math
 from functools import partial
@@ -8,17 +8,18 @@ import mujoco
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.model import suite_spec
-from envs.rewards import tolerance
-from envs.suite.task import Draw, Task
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.engines.mjcf import suite_spec
+from envs.suite.rewards import tolerance
+from envs.suite.task import Task
 
 WALK_SPEED, RUN_SPEED = 0.5, 5.0  # metres a second
 EPISODE_SECONDS = 20.0
-LIFT = 0.01  # metres a try, when looking for a height free of contacts
+LIFT = 0.01  # metres a try, in the search for a height without contacts
 TRIES = 10_000
-HINGES, HINGE_SPEEDS = slice(7, 23), slice(6, 22)  # all joints but the root's and a ball's
-SPAWN_SHARE = 0.9  # of the floor's extent: where the body and the ball start
+HINGES, HINGE_SPEEDS = slice(7, 23), slice(6, 22)  # all joints except the root's and a ball's
+SPAWN_SHARE = 0.9  # share of the floor's extent where body and ball start
 BALL_HEIGHT = 2.0  # metres
 BALL_SPEED = 5.0  # metres a second
 FORCES = (int(mujoco.mjtSensor.mjSENS_FORCE), int(mujoco.mjtSensor.mjSENS_TORQUE))
@@ -26,7 +27,7 @@ INERTIAL = (int(mujoco.mjtSensor.mjSENS_GYRO), int(mujoco.mjtSensor.mjSENS_ACCEL
 
 
 class Quadruped(Task):
-    """What moving and fetching share."""
+    """A body to place and to observe, without a reward."""
 
     xml = "quadruped.xml"
     camera = 2
@@ -41,27 +42,27 @@ class Quadruped(Task):
             spec.delete(element)
         return spec
 
-    def place(self, sim: Engine, worlds: Tensor, place: Tensor, quaternion: Tensor) -> None:
-        """Puts the body as low as it touches nothing.
+    def place(self, sim: Engine, env_ids: Tensor, xy: Tensor, quaternion: Tensor) -> None:
+        """Place the body at the lowest height without contacts.
 
         Args:
-            place: x and y in metres, (K, 2).
+            xy: position in metres, (K, 2).
             quaternion: its orientation, (K, 4), of any length.
         """
-        sim.qpos[worlds, :2] = place
-        sim.qpos[worlds, 3:7] = torch.nn.functional.normalize(quaternion, dim=1)
-        height = torch.zeros(len(worlds), dtype=sim.dtype, device=sim.device)
+        sim.qpos[env_ids, :2] = xy
+        sim.qpos[env_ids, 3:7] = torch.nn.functional.normalize(quaternion, dim=1)
+        height = torch.zeros(len(env_ids), dtype=sim.dtype, device=sim.device)
         for _ in range(TRIES):
-            sim.qpos[worlds, 2] = height
-            sim.forward(worlds)
-            touching = sim.touching(worlds)
+            sim.qpos[env_ids, 2] = height
+            sim.forward(env_ids)
+            touching = sim.touching(env_ids)
             if not touching.any():
                 return
-            worlds, height = worlds[touching], height[touching] + LIFT
-        raise RuntimeError(f"No height free of contacts was found in {TRIES} tries.")
+            env_ids, height = env_ids[touching], height[touching] + LIFT
+        raise RuntimeError(f"No height without contacts was found in {TRIES} tries.")
 
     def uprightness(self, sim: Engine) -> Tensor:
-        """1 upright, 0 upside down, (N,)."""
+        """Return 1 upright to 0 upside down, (N,)."""
         upright = sim.xmat[:, sim.body("torso"), 2, 2]
         return tolerance(upright, (1.0, torch.inf), 2.0, "linear", 0.0)
 
@@ -95,9 +96,9 @@ class Move(Quadruped):
             spec.delete(element)
         return spec
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        quaternion = draw.normal(4)
-        self.place(sim, worlds, torch.zeros_like(quaternion[:, :2]), quaternion)
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        quaternion = rng.normal(4)
+        self.place(sim, env_ids, torch.zeros_like(quaternion[:, :2]), quaternion)
 
     def reward(self, sim: Engine) -> Tensor:
         speed = sim.sensor("velocimeter")[:, 0]
@@ -110,16 +111,16 @@ class Fetch(Quadruped):
 
     needs_contacts = 64
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        half = draw.uniform(0, math.pi)  # (K,), of the angle it is turned by
-        nought = torch.zeros_like(half)
-        quaternion = torch.stack([half.cos(), nought, nought, half.sin()], 1)
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        half = rng.uniform(0, math.pi)  # (K,): half the angle of its turn
+        zero = torch.zeros_like(half)
+        quaternion = torch.stack([half.cos(), zero, zero, half.sin()], 1)
         reach = SPAWN_SHARE * float(sim.model.geom("floor").size[0])
-        self.place(sim, worlds, draw.uniform(-reach, reach, 2), quaternion)
+        self.place(sim, env_ids, rng.uniform(-reach, reach, 2), quaternion)
         ball, speed = sim.joint("ball_root"), sim.dof("ball_root")
-        sim.qpos[worlds, ball : ball + 2] = draw.uniform(-reach, reach, 2)
-        sim.qpos[worlds, ball + 2] = BALL_HEIGHT
-        sim.qvel[worlds, speed : speed + 2] = BALL_SPEED * draw.normal(2)
+        sim.qpos[env_ids, ball : ball + 2] = rng.uniform(-reach, reach, 2)
+        sim.qpos[env_ids, ball + 2] = BALL_HEIGHT
+        sim.qvel[env_ids, speed : speed + 2] = BALL_SPEED * rng.normal(2)
 
     def reward(self, sim: Engine) -> Tensor:
         model, ball = sim.model, sim.xpos[:, sim.body("ball"), :2]  # (N, 2)
@@ -150,7 +151,7 @@ class Fetch(Quadruped):
 
 
 def _sensors(sim: Engine, types: tuple) -> Tensor:
-    """All sensors of these types in the model's order, (N, dims)."""
+    """Return all sensors of these types in the model's order, (N, dims)."""
     ids = [i for i in range(sim.model.nsensor) if sim.model.sensor_type[i] in types]
     return torch.cat([sim.sensor(sim.model.sensor(i).name) for i in ids], 1)
 

@@ -1,5 +1,5 @@
-"""Reacher: a two-link arm in the plane, and a target somewhere near it."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+"""Reacher: a two-link arm in the plane, and a target near it."""
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 import math
 from functools import partial
@@ -8,16 +8,17 @@ import mujoco
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.model import move_to_mocap, suite_spec
-from envs.rewards import tolerance
-from envs.suite.task import Draw, Task, randomize_joints
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.engines.mjcf import move_to_mocap, suite_spec
+from envs.suite.rewards import tolerance
+from envs.suite.task import Task, randomize_joints
 
 EASY, HARD = 0.05, 0.015  # the target's radius in metres
 
 
 class Reacher(Task):
-    """Touch the target with the finger: 1 while it does, 0 otherwise.
+    """Reward 1 while the finger touches the target, 0 otherwise.
 
     Args:
         radius: of the target, in metres.
@@ -34,14 +35,14 @@ class Reacher(Task):
         move_to_mocap(spec, "target")
         return spec
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        randomize_joints(sim, worlds, draw)
-        angle, radius = draw.uniform(0, 2 * math.pi), draw.uniform(0.05, 0.20)
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        randomize_joints(sim, env_ids, rng)
+        angle, radius = rng.uniform(0, 2 * math.pi), rng.uniform(0.05, 0.20)
         target = torch.stack([radius * angle.sin(), radius * angle.cos()], 1)  # (K, 2)
-        sim.mocap_pos[worlds, sim.mocap("target"), :2] = target
+        sim.mocap_pos[env_ids, sim.mocap("target"), :2] = target
 
     def _to_target(self, sim: Engine) -> Tensor:
-        """From finger to target, (N, 2), in metres."""
+        """Return the vector from finger to target, (N, 2), in metres."""
         finger, target = sim.geom("finger"), sim.geom("target")
         return sim.geom_xpos[:, target, :2] - sim.geom_xpos[:, finger, :2]
 

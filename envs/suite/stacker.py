@@ -1,5 +1,5 @@
-"""Stacker: a planar arm and boxes to pile up."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+"""Stacker: a planar arm that stacks boxes."""
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 import math
 from functools import partial
@@ -8,11 +8,12 @@ import mujoco
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.model import suite_spec
-from envs.rewards import tolerance
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.engines.mjcf import suite_spec
 from envs.suite.planar_arm import CLOSE, PlanarArm, distance, pose, put, velocities
-from envs.suite.task import Draw, draw_until_free
+from envs.suite.rewards import tolerance
+from envs.suite.task import place_until_free
 
 MOST_BOXES = 4
 LOWEST, HIGHEST = [0.1, 0.0, 0.0], [0.3, 0.7, 2 * math.pi]  # boxes' x, z and turn at the start
@@ -21,10 +22,10 @@ HAND_AWAY = 0.1  # metres from the target
 
 
 class Stack(PlanarArm):
-    """Put a box at the target, on as many others as lie below, and take the hand away.
+    """Put a box at the target, on top of those below it, and take the hand away.
 
     Args:
-        boxes: how many, at most 4.
+        boxes: number of boxes, at most 4.
     """
 
     xml = "stacker.xml"
@@ -42,19 +43,19 @@ class Stack(PlanarArm):
     def _joints(self, box: str) -> list[str]:
         return [f"{box}_{axis}" for axis in "xzy"]
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
         half = float(sim.model.geom("target").size[0])
 
-        def place(worlds: Tensor, draw: Draw) -> None:
-            self.place_arm(sim, worlds, draw)
-            floor = draw.uniform(0, len(self.boxes)).floor()
-            x, z = draw.uniform(-TARGET_REACH, TARGET_REACH), half * (2 * floor + 1)
-            put(sim.mocap_pos[:, sim.mocap("target")], worlds, [0, 2], torch.stack([x, z], 1))
+        def place(env_ids: Tensor, rng: EpisodeRng) -> None:
+            self.place_arm(sim, env_ids, rng)
+            floor = rng.uniform(0, len(self.boxes)).floor()
+            x, z = rng.uniform(-TARGET_REACH, TARGET_REACH), half * (2 * floor + 1)
+            put(sim.mocap_pos[:, sim.mocap("target")], env_ids, [0, 2], torch.stack([x, z], 1))
             for box in self.boxes:
                 columns = [sim.joint(name) for name in self._joints(box)]
-                put(sim.qpos, worlds, columns, draw.uniform(LOWEST, HIGHEST, 3))
+                put(sim.qpos, env_ids, columns, rng.uniform(LOWEST, HIGHEST, 3))
 
-        draw_until_free(sim, worlds, draw, place)
+        place_until_free(sim, env_ids, rng, place)
 
     def reward(self, sim: Engine) -> Tensor:
         half = float(sim.model.geom("target").size[0])
@@ -71,4 +72,4 @@ class Stack(PlanarArm):
         }
 
 
-TASKS = {f"stacker-stack-{boxes}": partial(Stack, boxes) for boxes in (2, 4)}
+TASKS = {"stacker-stack-2": partial(Stack, boxes=2), "stacker-stack-4": partial(Stack, boxes=4)}

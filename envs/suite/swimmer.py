@@ -1,5 +1,5 @@
-"""Swimmer: a chain of links in a viscous fluid, and a target somewhere on the ground."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+"""Swimmer: a chain of links in a viscous fluid, and a target on the ground."""
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 from functools import partial
 
@@ -7,22 +7,23 @@ import mujoco
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.model import move_to_mocap, suite_spec
-from envs.rewards import tolerance
-from envs.suite.task import Draw, Task, randomize_joints
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.engines.mjcf import move_to_mocap, suite_spec
+from envs.suite.rewards import tolerance
+from envs.suite.task import Task, randomize_joints
 
-CLOSE_SHARE = 0.2  # of the targets
-CLOSE, FAR = 0.3, 2.0  # metres: half the side of the square where close and other targets lie
-LINKS_OF_CAMERA = 6  # the model's cameras are placed for so many
-IN_PLANE = (0, 1, 5)  # of a link's velocities, linear and angular, those in the plane
+CLOSE_SHARE = 0.2  # share of targets that are close
+CLOSE, FAR = 0.3, 2.0  # metres: half side of the square of close and of other targets
+LINKS_OF_CAMERA = 6  # the model's cameras are placed for this number
+IN_PLANE = (0, 1, 5)  # indices of a link's linear and angular velocities in the plane
 
 
 class Swimmer(Task):
     """Bring the nose to the target.
 
     Args:
-        links: how many, the head among them.
+        links: number of links, including the head.
     """
 
     xml = "swimmer.xml"
@@ -41,19 +42,19 @@ class Swimmer(Task):
                 camera.pos = camera.pos * (self.links / LINKS_OF_CAMERA)
         body = move_to_mocap(spec, "target")
         light = spec.light("target_light")  # shines on the target from above
-        kept = {"name": light.name, "diffuse": light.diffuse, "pos": light.pos - body.pos}
+        moved = {"name": light.name, "diffuse": light.diffuse, "pos": light.pos - body.pos}
         spec.delete(light)
-        body.add_light(**kept)
+        body.add_light(**moved)
         return spec
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        randomize_joints(sim, worlds, draw)
-        close = draw.uniform(0, 1) < CLOSE_SHARE
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        randomize_joints(sim, env_ids, rng)
+        close = rng.uniform(0, 1) < CLOSE_SHARE
         box = torch.where(close, CLOSE, FAR)[:, None]
-        sim.mocap_pos[worlds, sim.mocap("target"), :2] = box * draw.uniform(-1, 1, 2)
+        sim.mocap_pos[env_ids, sim.mocap("target"), :2] = box * rng.uniform(-1, 1, 2)
 
     def _to_target(self, sim: Engine) -> Tensor:
-        """From nose to target in the head's frame, in its plane: (N, 2), metres."""
+        """Return the vector from nose to target in the head's plane: (N, 2), metres."""
         apart = sim.geom_xpos[:, sim.geom("target")] - sim.geom_xpos[:, sim.geom("nose")]
         return (apart[:, None] @ sim.xmat[:, sim.body("head")])[:, 0, :2]
 
@@ -72,7 +73,7 @@ class Swimmer(Task):
 
 
 def _add_link(spec: mujoco.MjSpec, parent, i: int, limit: float):
-    """Hangs link `i` on `parent`, with motor and sensors; its hinge turns by `limit` degrees."""
+    """Add link `i` to `parent`, with motor and sensors; its hinge turns by `limit` degrees."""
     swimmer, joint, site = spec.find_default("swimmer"), f"joint_{i}", f"site_{i}"
     body = parent.add_body(name=f"segment_{i}", pos=[0, 0.1, 0], childclass="swimmer")
     for kind in ("visual", "inertial"):
@@ -91,4 +92,7 @@ def _add_link(spec: mujoco.MjSpec, parent, i: int, limit: float):
     return body
 
 
-TASKS = {f"swimmer-swimmer{links}": partial(Swimmer, links) for links in (6, 15)}
+TASKS = {
+    "swimmer-swimmer6": partial(Swimmer, links=6),
+    "swimmer-swimmer15": partial(Swimmer, links=15),
+}

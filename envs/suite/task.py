@@ -1,120 +1,73 @@
-"""What a task is, and the random numbers it starts episodes from."""
+"""What a task defines: its model, its episodes' starts, its reward and its state."""
 
 import abc
 import math
 from collections.abc import Callable
 
 import mujoco
-import numpy as np
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.model import suite_spec
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.engines.mjcf import suite_spec
 
-MAX_DRAWS = 1000
-
-
-class Draw:
-    """Random numbers for the K worlds being reset.
-
-    Row k depends on nothing but its world's seed and episode number, so that an episode is the
-    same whatever the number of worlds and whichever of them are reset together.
-
-    Args:
-        seeds, episodes: integers (K,).
-        device, dtype: of what is drawn.
-        stream: another gives other numbers for the same episodes.
-    """
-
-    def __init__(
-        self,
-        seeds: Tensor,
-        episodes: Tensor,
-        device: torch.device,
-        dtype: torch.dtype,
-        stream: int = 0,
-    ):
-        pairs = zip(seeds.tolist(), episodes.tolist(), strict=True)
-        self._generators = [np.random.default_rng((*pair, stream)) for pair in pairs]
-        self.device, self.dtype = device, dtype
-
-    def __len__(self) -> int:
-        return len(self._generators)
-
-    def __getitem__(self, rows: Tensor) -> "Draw":
-        """The draw of those rows (a mask or indices) only, continuing their streams."""
-        part = object.__new__(Draw)
-        indices = torch.arange(len(self))[rows.cpu()].tolist()
-        part._generators = [self._generators[i] for i in indices]
-        part.device, part.dtype = self.device, self.dtype
-        return part
-
-    def _rows(self, values: list[np.ndarray]) -> Tensor:
-        return torch.from_numpy(np.stack(values)).to(self.device, self.dtype)
-
-    def uniform(self, low, high, *shape: int) -> Tensor:
-        """Uniform on [low, high): (K, *shape)."""
-        return self._rows([np.asarray(g.uniform(low, high, shape)) for g in self._generators])
-
-    def normal(self, *shape: int) -> Tensor:
-        """Standard normal: (K, *shape)."""
-        return self._rows([np.asarray(g.standard_normal(shape)) for g in self._generators])
+MAX_TRIES = 1000
 
 
 class Task(abc.ABC):
-    """Where episodes start, what is rewarded and what a state is, for all worlds at once.
+    """A task of all environments at once: where episodes start, and what is rewarded.
 
     A task is written once, in torch, and runs on either engine. Subclasses set `xml` (or override
-    `spec`) and write `reset`, `reward` and `proprio`. Everything is evaluated at the engine's
-    current fields; `worlds` is always an index tensor (K,).
+    `spec`) and write `reset`, `reward` and `proprio`. All methods read the engine's current
+    fields; `env_ids` is always an index tensor (K,).
 
     Attributes:
         xml: a file of dm_control's suite.
-        camera: index of the camera an agent sees by.
-        frames: control steps an episode has.
-        control_timestep: seconds a control step lasts; None for one physics step.
-        needs_contacts: contacts a world can have at most on the warp engine.
-        needs_rows: constraint rows a world can have at most on the warp engine.
-        engines: those that carry it.
+        camera: index of the camera that the agent sees through.
+        episode_length: frames (control steps) of an episode.
+        control_timestep: seconds of a control step; None for one physics step.
+        needs_contacts: most contacts that one environment can have on the warp engine.
+        needs_rows: most constraint rows that one environment can have on the warp engine.
+        engines: names of the engines that can run it.
     """
 
     xml: str
     camera: int = 0
-    frames: int = 1000
+    episode_length: int = 1000
     control_timestep: float | None = None
     needs_contacts: int = 24
     needs_rows: int = 96
     engines: tuple[str, ...] = ("c", "warp")
 
     def spec(self) -> mujoco.MjSpec:
-        """The model before it is compiled."""
+        """Return the model before it is compiled."""
         return suite_spec(self.xml)
 
     def substeps(self, model: mujoco.MjModel) -> int:
-        """Physics steps in a control step."""
+        """Return the number of physics steps in a control step."""
         if self.control_timestep is None:
             return 1
         return round(self.control_timestep / model.opt.timestep)
 
     @abc.abstractmethod
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        """Puts worlds (K,), which stand at the model's defaults, at the start of an episode."""
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        """Move environments (K,) from the model's defaults to the start of an episode."""
 
     @abc.abstractmethod
     def reward(self, sim: Engine) -> Tensor:
-        """The reward of arriving at the current state, (N,), in [0, 1]."""
+        """Return the reward of arriving at the current state, (N,), in [0, 1]."""
 
     @abc.abstractmethod
     def proprio(self, sim: Engine) -> dict[str, Tensor]:
-        """The state as the task's own observation: name to (N,) or (N, k), in order."""
+        """Return the state as the task observes it: name to (N,) or (N, k), in order."""
 
 
-def randomize_joints(sim: Engine, worlds: Tensor, draw: Draw) -> None:
-    """Draws joints uniformly: within their limits, or over a turn for unlimited hinges.
+def randomize_joints(sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+    """Place joints uniformly: within their limits, or over a full turn for unlimited hinges.
 
-    Unlimited slides stay where they are, and so do free joints, which turn: to quaternions with
-    positive entries only, as in dm_control.
+    Unlimited slides keep their position. Free joints keep theirs and get an orientation with
+    positive quaternion entries only, as in dm_control.
     """
     model = sim.model
     for joint in range(model.njnt):
@@ -124,27 +77,27 @@ def randomize_joints(sim: Engine, worlds: Tensor, draw: Draw) -> None:
         elif model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE:
             low, high = -math.pi, math.pi
         elif model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_FREE:
-            quaternion = torch.nn.functional.normalize(draw.uniform(0, 1, 4), dim=1)
-            sim.qpos[worlds, address + 3 : address + 7] = quaternion
+            quaternion = torch.nn.functional.normalize(rng.uniform(0, 1, 4), dim=1)  # (K, 4)
+            sim.qpos[env_ids, address + 3 : address + 7] = quaternion
             continue
         else:
             continue
-        sim.qpos[worlds, address] = draw.uniform(low, high)
+        sim.qpos[env_ids, address] = rng.uniform(low, high)
 
 
-def draw_until_free(
-    sim: Engine, worlds: Tensor, draw: Draw, place: Callable[[Tensor, Draw], None]
+def place_until_free(
+    sim: Engine, env_ids: Tensor, rng: EpisodeRng, place: Callable[[Tensor, EpisodeRng], None]
 ) -> None:
-    """Calls `place(worlds, draw)` again for the worlds that touch anything, until none does.
+    """Call `place(env_ids, rng)` again for environments with contacts until none has any.
 
     Raises:
-        RuntimeError: after MAX_DRAWS tries.
+        RuntimeError: contacts remain after MAX_TRIES tries.
     """
-    for _ in range(MAX_DRAWS):
-        place(worlds, draw)
-        sim.forward(worlds)
-        touching = sim.touching(worlds)
+    for _ in range(MAX_TRIES):
+        place(env_ids, rng)
+        sim.forward(env_ids)
+        touching = sim.touching(env_ids)
         if not touching.any():
             return
-        worlds, draw = worlds[touching], draw[touching]
-    raise RuntimeError(f"No state free of contacts was found in {MAX_DRAWS} tries.")
+        env_ids, rng = env_ids[touching], rng[touching]
+    raise RuntimeError(f"No state without contacts was found in {MAX_TRIES} tries.")

@@ -1,14 +1,15 @@
 """Walker: a planar biped."""
-# ruff: noqa: D102 - what the methods do is said once, in Task
+# ruff: noqa: D102 - the methods are documented once, in Task
 
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from envs.engine import Engine
-from envs.rewards import tolerance
-from envs.suite.task import Draw, Task, randomize_joints
+from envs.engines.base import Engine
+from envs.engines.episode_rng import EpisodeRng
+from envs.suite.rewards import tolerance
+from envs.suite.task import Task, randomize_joints
 
 STAND_HEIGHT = 1.2  # metres, of the torso
 WALK_SPEED = 1.0  # metres a second
@@ -16,7 +17,7 @@ RUN_SPEED = 8.0
 
 
 class Walker(Task):
-    """Stand, and move at a speed if there is one to reach.
+    """Stand, and move at a speed unless it is 0.
 
     Args:
         speed: metres a second from which moving is fully rewarded; 0 rewards standing alone.
@@ -28,8 +29,8 @@ class Walker(Task):
     def __init__(self, speed: float):
         self.speed = speed
 
-    def reset(self, sim: Engine, worlds: Tensor, draw: Draw) -> None:
-        randomize_joints(sim, worlds, draw)
+    def reset(self, sim: Engine, env_ids: Tensor, rng: EpisodeRng) -> None:
+        randomize_joints(sim, env_ids, rng)
 
     def reward(self, sim: Engine) -> Tensor:
         torso = sim.body("torso")

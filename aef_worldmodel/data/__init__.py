@@ -1,0 +1,1 @@
+"""Replay buffer, recorded episodes and image data sets."""

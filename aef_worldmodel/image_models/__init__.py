@@ -1,0 +1,1 @@
+"""Density models of still images: autoencoder, prior and likelihood."""

@@ -1,0 +1,1 @@
+"""Measures of images, samples and latents."""

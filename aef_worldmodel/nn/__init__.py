@@ -1,0 +1,1 @@
+"""Layers, densities and flows that models are made of."""

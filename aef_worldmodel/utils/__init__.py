@@ -1,0 +1,1 @@
+"""Errors, files, tables, checkpoints, progress, signals, registries and settings."""

@@ -1,0 +1,1 @@
+"""Settings of every command: dataclasses, YAML presets and `key=value` words."""

@@ -1,0 +1,1 @@
+"""World models: recurrent latent dynamics behind one protocol."""

@@ -1,0 +1,1 @@
+"""A small controller evolved by CMA-ES."""

@@ -1,0 +1,1 @@
+"""Stable-Baselines3's SAC and PPO on the world model's features."""

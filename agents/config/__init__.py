@@ -1,0 +1,1 @@
+"""Settings of runs and commands: dataclasses, YAML presets and `key=value` words."""

@@ -1,0 +1,1 @@
+"""One update of the world model and the agent."""

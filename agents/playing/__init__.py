@@ -1,0 +1,1 @@
+"""Policies in environments: the loop, evaluations and probes."""

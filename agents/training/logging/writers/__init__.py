@@ -1,0 +1,1 @@
+"""Log writers: one file each, found by its registered name."""

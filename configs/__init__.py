@@ -1,1 +1,0 @@
-"""Settings files: one small YAML per choice, read by agents.words."""

@@ -1,0 +1,1 @@
+"""Physics engines that step many environments at once."""

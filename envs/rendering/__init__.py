@@ -1,0 +1,1 @@
+"""Images of many environments at once, by ray tracing."""
