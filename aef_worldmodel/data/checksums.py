@@ -46,6 +46,14 @@ class RowChecksums:
         """Return which rows are what was written, (n,) bool; arguments as for `seal`."""
         return self.file.tensor[self._index(row, env)] == self._compute(data, row, env)
 
+    def beyond(self, count: int, env: int) -> bool:
+        """Return whether an environment has rows after row `count`, which may be unfinished.
+
+        Rings that have come round are left out: there, `intact` finds rows of another number.
+        """
+        rest = self.file.tensor.view(self.rows, self.num_envs)[count + 1 :, env]
+        return bool(rest.any())
+
     def digest(self, begin: Tensor, end: Tensor) -> Tensor:
         """Return one checksum of the rows from `begin` to `end`, (N,) each: (32,) uint8."""
         total = hashlib.sha256()

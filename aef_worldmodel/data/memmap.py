@@ -61,9 +61,15 @@ class RingFile:
                 f"replay file {self.path} is damaged: it has {found} bytes where {least} are "
                 "expected; restore it, or delete the run's folder and start a new run"
             )
-        with open(self.path, "ab") as file:
-            file.truncate(max(size, found))
-        self.map = np.memmap(self.path, dtype=np.uint8, mode="r+", shape=(size,))
+        try:
+            with open(self.path, "ab") as file:
+                file.truncate(max(size, found))
+            self.map = np.memmap(self.path, dtype=np.uint8, mode="r+", shape=(size,))
+        except OSError as error:
+            raise UserError(
+                f"replay file {self.path} cannot be opened ({reason(error)}): restore it, or "
+                "delete the run's folder and start a new run"
+            ) from error
 
     def _size(self) -> int:
         try:

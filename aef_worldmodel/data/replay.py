@@ -193,14 +193,19 @@ class Replay:
 
         Returns:
             name -> (B, K, ...), and "valid" (B, K) bool: false beyond the newest row of an
-            environment, where the values mean nothing.
+            environment, where the values are 0.
         """
         place, env = index // self.num_envs, index % self.num_envs
         newer = (self.count[env] - 1 - place) % self.rings.rows  # (B,) rows added since
         step = torch.arange(1, count + 1)  # (K,)
         where = self.rings.index(place[:, None] + step, env[:, None])  # (B, K)
         valid = (step <= newer[:, None]).to(self.device)
-        return {**self._gather(where, names), "valid": valid}
+        rows = self._gather(where, names)
+        # rows beyond the newest may hold what a killed run wrote there: never read it
+        for name, values in rows.items():
+            outside = ~valid.view(*valid.shape, *(1,) * (values.dim() - 2))
+            rows[name] = values.masked_fill(outside, 0)
+        return {**rows, "valid": valid}
 
     def _gather(self, index: Tensor, names: Sequence[str] | Mapping[str, Tensor]) -> Rows:
         where = index.flatten().to(self.device)

@@ -12,7 +12,15 @@ from aef_worldmodel.data.checksums import RowChecksums
 from aef_worldmodel.utils.errors import UserError, reason
 from aef_worldmodel.utils.files import check_regular, read_bytes, read_text
 
-FAULTS = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+FAULTS = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
 class Recording:
@@ -65,6 +73,8 @@ class Recording:
             bad = ~checksums.intact(data, torch.arange(count - size, count), torch.tensor(env))
             if bad.any():
                 raise ValueError(f"{int(bad.sum())} rows changed after they were written")
+            if checksums.beyond(count, env):
+                raise ValueError("written.bin is older than the rows")
 
     @property
     def size(self) -> Tensor:

@@ -49,6 +49,7 @@ def test_future_rows_end_with_the_newest_of_their_environment(tmp_path, storage,
     valid = after["valid"].cpu()
     assert torch.equal(after["reward"].cpu()[valid].long(), expected[valid])
     assert torch.equal(after["first"].cpu()[valid], expected[valid] % 7 == 0)
+    assert not after["reward"].cpu()[~valid].any() and not after["first"].cpu()[~valid].any()
     assert replay.future_rows(batch["index"][:, 0], 0, ("reward",))["reward"].shape == (200, 0)
 
 
