@@ -8,7 +8,6 @@ installed.
 from __future__ import annotations
 
 import ctypes.util
-import importlib
 import importlib.metadata
 import os
 import platform
@@ -50,7 +49,7 @@ class Finding:
 def requirements() -> list[str]:
     """Return what training needs, the extra [train] included, from pyproject.toml."""
     path = Path(__file__).parents[1] / "pyproject.toml"
-    project = tomllib.loads(path.read_text())["project"]
+    project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
     return [*project["dependencies"], *project["optional-dependencies"]["train"]]
 
 

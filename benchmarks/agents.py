@@ -91,7 +91,7 @@ def train(asked: AgentsConfig, task: str, agent: str, seed: int) -> Path:
     words = [f"resume={run}"] if saved else [f"run={run}", *new, *asked.overrides]
     run.parent.mkdir(parents=True, exist_ok=True)
     print(f"python -m agents.train {' '.join(words)}", flush=True)
-    with open(f"{run}.log", "a") as log:
+    with open(f"{run}.log", "a", encoding="utf-8") as log:
         command = [sys.executable, "-m", "agents.train", *words]
         code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
     if code:

@@ -210,7 +210,7 @@ class Worker:
     """
 
     def __init__(self, name: str, folder: Path, hardware: HardwareConfig) -> None:
-        source = Path(update_worker.__file__).read_text()
+        source = Path(update_worker.__file__).read_text(encoding="utf-8")
         words = [hardware.device, hardware.threads or 1, hardware.precision]
         words += [json.dumps(hardware.compile), SIZE, LENGTH]
         command = [sys.executable, "-c", source, *map(str, words)]

@@ -83,5 +83,5 @@ def escape(text: str) -> str:
 
 if __name__ == "__main__":
     if "--check" in sys.argv:
-        sys.exit(int(not PAGE.exists() or PAGE.read_text() != page()))
-    PAGE.write_text(page())
+        sys.exit(int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page()))
+    PAGE.write_text(page(), encoding="utf-8")

@@ -50,14 +50,14 @@ class JsonLinesWriter(LogWriter):
         self._write({"frames": step, "film": name, "seconds": len(film) / fps})
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
 
 def main(run: Path) -> None:
     """Train for seconds in a folder and print what the writer recorded last."""
     train.main([*SECONDS, f"run={run}", "log=[csv,jsonl]"])
-    print((run / "metrics.jsonl").read_text().splitlines()[-1])
+    print((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def third_party(path: Path) -> tuple[set[str], set[str]]:
         for child in ast.iter_child_nodes(node):
             visit(child, deeper)
 
-    visit(ast.parse(path.read_text()), False)
+    visit(ast.parse(path.read_text(encoding="utf-8")), False)
     return at_once, later
 
 

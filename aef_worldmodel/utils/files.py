@@ -38,9 +38,10 @@ def atomic_write(
     Raises:
         UserError: the file cannot be written; `path` is what it was.
     """
-    encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
+    binary = "b" in mode
+    text = {} if binary else {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
     whole = atomic_path(path, then=then, sync=sync)
-    with whole as temporary, open(temporary, mode, encoding=encoding, newline=newline) as file:
+    with whole as temporary, open(temporary, mode, **text) as file:
         yield file
 
 
@@ -99,6 +100,11 @@ def open_regular(path: str | Path, most: int) -> Iterator[IO[bytes]]:
         raise
     with open(handle, "rb") as file:
         yield file
+
+
+def as_utf8(text: str) -> str:
+    """Return a text without the escapes that stand for other letters in an ASCII locale's words."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def exists(path: str | Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from aef_worldmodel.utils.errors import UserError, reason, writing
-from aef_worldmodel.utils.files import LARGEST_TABLE, atomic_write, read_bytes
+from aef_worldmodel.utils.files import LARGEST_TABLE, as_utf8, atomic_write, read_bytes
 
 DIGITS = 7  # significant digits of a number in a table; a float32 has about as many
 
@@ -141,7 +141,7 @@ def as_cell(value: object) -> str:
         return ""
     fraction = isinstance(value, float | np.floating)
     text = f"{value:.{DIGITS}g}" if fraction else str(value)
-    return " ".join(text.splitlines())  # a row is a line
+    return " ".join(as_utf8(text).splitlines())  # a row is a line
 
 
 def compare(rows: Sequence[Row], across: str, measures: Sequence[str]) -> str:

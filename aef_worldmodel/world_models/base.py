@@ -248,7 +248,7 @@ def make_world_model(
 
     Raises ValueError for frames it cannot see.
     """
-    kinds = {entry.Config: entry for _, entry in WORLD_MODELS.items()}
+    kinds = {WORLD_MODELS[name].Config: WORLD_MODELS[name] for name in WORLD_MODELS}
     return kinds[type(config)](config, frame_shape, action_dim)
 
 

@@ -46,7 +46,7 @@ def trained_frames(folder: Path) -> int:
 def last_words(log: Path) -> str:
     """Return the last line that a training has printed, without "error: "."""
     try:
-        lines = log.read_text(errors="replace").split("\n")
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         return "it left no log"
     said = [line.strip() for line in lines if line.strip()]

@@ -25,7 +25,7 @@ def processor(device: str = "cpu") -> str:
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
@@ -51,7 +51,7 @@ def check(path: Path | None, columns: Iterable[str]) -> None:
     """
     if path is None or not path.exists():
         return
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         header = next(csv.reader(file), [])
     if header != [*columns, *ORIGIN]:
         raise ValueError(f"{path} holds another table: give another file, or delete it.")
@@ -74,10 +74,10 @@ def write(path: Path, rows: Sequence[dict], command: str, device: str = "cpu") -
     rows = [{name: _text(value) for name, value in (row | origin).items()} for row in rows]
     others = []
     if path.exists():
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             others = [row for row in csv.DictReader(file) if row.get("command") != command]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(others + rows)

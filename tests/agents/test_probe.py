@@ -165,7 +165,7 @@ def test_a_recording_is_read_by_models_of_another_size(run):
 
 
 def rows(path):
-    with open(path, newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -144,7 +144,7 @@ def test_every_part_moves(tmp_path, monkeypatch):
     assert trainer.updates == 3 + (198 - 40) // 20  # the last decisions of both worlds earn none
     still = [name for name, p in parts.named_parameters() if torch.equal(p, before[name])]
     assert not still
-    with open(tmp_path / "metrics.csv") as file:
+    with open(tmp_path / "metrics.csv", encoding="utf-8") as file:
         assert csv.DictReader(file).fieldnames[:3] == ["frames", "decisions", "updates"]
 
 
@@ -313,7 +313,7 @@ def test_a_minute_from_nothing_to_an_evaluated_agent(tmp_path):
     words = [*SMALL, f"run={run}", "frames=2400", "eval.every=1600", "checkpoint_every=800"]
     done = command("agents.train", *words)
     assert done.returncode == 0, done.stderr
-    with open(run / "metrics.csv") as file:
+    with open(run / "metrics.csv", encoding="utf-8") as file:
         returns = [row["eval/return"] for row in csv.DictReader(file) if row["eval/return"]]
     assert len(returns) == 1
     assert list((run / "videos").glob("dream-*.mp4"))

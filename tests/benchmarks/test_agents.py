@@ -34,13 +34,13 @@ def test_one_command_makes_the_table(tmp_path, capsys):
         f"out={tmp_path / 'table.csv'}",
     ]
     assert agents.main(asked) == 0
-    with open(tmp_path / "table.csv") as file:
+    with open(tmp_path / "table.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["agent"] for row in rows] == ["imagination", "cmaes", "mpc", "random"]
     for row in rows:
         assert 0 <= float(row["return"]) <= 1000
         assert float(row["decisions_per_s"]) > 0 and float(row["encoder_frames_per_s"]) > 0
-    with open(tmp_path / "table_curves.csv") as file:
+    with open(tmp_path / "table_curves.csv", encoding="utf-8") as file:
         curve = list(csv.DictReader(file))
     assert {row["agent"] for row in curve} == {"imagination", "cmaes"}
     assert {int(row["trained_frames"]) for row in curve} == {6000}

@@ -24,7 +24,7 @@ def test_every_block_runs_in_order_and_leaves_films_and_a_curve(tmp_path, monkey
             for line in re.split(r"\n|&&", body.strip()):
                 run(line.strip())
         elif name := re.match(r"# (\w+\.py)\n", body):
-            Path(name[1]).write_text(body)
+            Path(name[1]).write_text(body, encoding="utf-8")
         else:
             exec(compile(body, PAGE.name, "exec"), session.__dict__)
     films = tmp_path / "runs" / "cheetah-run-aef-0" / "evaluation"

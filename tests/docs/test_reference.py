@@ -22,7 +22,7 @@ NAMES = re.findall(
 
 @pytest.fixture(scope="module")
 def columns(folder_with_run):
-    with open(folder_with_run / RUN / "metrics.csv", newline="") as file:
+    with open(folder_with_run / RUN / "metrics.csv", encoding="utf-8", newline="") as file:
         return next(csv.reader(file))
 
 

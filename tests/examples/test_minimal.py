@@ -53,7 +53,7 @@ def agent() -> Agent:
 
 
 def test_the_file_is_short_enough_to_read():
-    assert len(Path(minimal.__file__).read_text().splitlines()) <= 300
+    assert len(Path(minimal.__file__).read_text(encoding="utf-8").splitlines()) <= 300
 
 
 def test_rows_of_the_basis_are_orthonormal_and_begin_with_the_grey_mean():

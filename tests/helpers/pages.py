@@ -26,12 +26,14 @@ def name(page: Path) -> str:
 
 def blocks(page: Path, language: str) -> list[str]:
     """Return the fenced blocks of a language."""
-    return [body for kind, body in FENCE.findall(page.read_text()) if kind == language]
+    return [
+        body for kind, body in FENCE.findall(page.read_text(encoding="utf-8")) if kind == language
+    ]
 
 
 def prose(page: Path) -> str:
     """Return a page without its fenced blocks."""
-    return FENCE.sub("", page.read_text())
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
 def links(page: Path) -> list[tuple[Path, str]]:

@@ -7,6 +7,7 @@ import functools
 import importlib
 import multiprocessing
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -40,13 +41,14 @@ def run(module: str, words: list[str], log: Path, strike: Strike | None, limit=3
     hung = process.is_alive()
     process.kill()
     process.join()
-    return Ended(None if hung else process.exitcode, log.read_text())
+    return Ended(None if hung else process.exitcode, log.read_text(encoding="utf-8"))
 
 
 def command(module: str, words: list[str], log: str, strike: Strike | None) -> None:
     """Be the command, its output in a file."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1), os.dup2(file, 2)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests were started with (nohup)
     if strike:
         arm(strike)
     sys.argv = [module, *words]

@@ -87,7 +87,7 @@ class FakeLauncher:
         run = self.runs[pairs.get("run") or pairs["resume"]]
         self.started.append((run.name, dict(pairs)))
         code = self.codes.pop(0) if self.codes else 0
-        Path(log).write_text(f"...\nerror: ended with {code}\n")
+        Path(log).write_text(f"...\nerror: ended with {code}\n", encoding="utf-8")
 
         def end():
             frames = run.config.frames if code == 0 else 4_000 if code == 1 else 0

@@ -186,3 +186,11 @@ def test_compare_shows_mean_and_spread():
         f"bits  4.000 +- {std:.3f}  4.000",
         "body  -               7.000",
     ]
+
+
+def test_names_of_an_ascii_locale_are_written_as_utf8(tmp_path):
+    name = "b\u00e4r"
+    escaped = name.encode().decode("ascii", "surrogateescape")  # as sys.argv spells it there
+    table = Table(tmp_path / "x.csv", ["run"])
+    table.add({"run": escaped})
+    assert Table(tmp_path / "x.csv", ["run"]).find({"run": name}) and table.find({"run": escaped})

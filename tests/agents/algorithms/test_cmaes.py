@@ -128,7 +128,7 @@ def test_stages_are_judged_in_the_real_environments_and_resume(tmp_path):
     run = f"run={tmp_path / 'run'}"
 
     def rows(folder):
-        with open(tmp_path / folder / "evolution.csv") as file:
+        with open(tmp_path / folder / "evolution.csv", encoding="utf-8") as file:
             return {(r["place"], r["temperature"]): r for r in csv.DictReader(file)}
 
     assert evolve.main([run, *EVOLVE, f"out={tmp_path / 'whole'}"]) == 0

@@ -155,7 +155,7 @@ def test_a_trained_run_is_played_by_other_agents(tmp_path, capsys):
     ]
     assert evaluate.main(words) == 0
     assert evaluate.main([*words[:-2], "agent.amplitude=1", words[-1], "episodes=1"]) == 0
-    with open(tmp_path / "table.csv") as file:
+    with open(tmp_path / "table.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["agent"] for row in rows] == ["scripted", "scripted"]
     assert rows[0]["settings"] != rows[1]["settings"] and float(rows[0]["return"]) >= 0

@@ -60,6 +60,6 @@ def test_evaluate_films_the_monitor(tmp_path, model, capsys):
     assert "the monitor alarms at" in capsys.readouterr().out
     out = run / "evaluation"
     assert (out / "monitor.mp4").stat().st_size > 0
-    with open(out / "surprise.csv", newline="") as file:
+    with open(out / "surprise.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 500 and rows[0]["decision"] == "0"

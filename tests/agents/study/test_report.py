@@ -118,7 +118,10 @@ def test_tables_have_every_run_and_every_evaluation(tmp_path):
     found, _ = results(tmp_path / "runs")
     for _ in range(2):  # the second time replaces them
         gather.write_tables(study(), found, tmp_path)
-    with open(tmp_path / "runs.csv") as runs, open(tmp_path / "evaluations.csv") as evaluations:
+    with (
+        open(tmp_path / "runs.csv", encoding="utf-8") as runs,
+        open(tmp_path / "evaluations.csv", encoding="utf-8") as evaluations,
+    ):
         runs, evaluations = list(csv.DictReader(runs)), list(csv.DictReader(evaluations))
     assert len(runs) == 8 and len(evaluations) == 16
     assert runs[0]["commit"] == "abc" and runs[0]["return"] == "200"

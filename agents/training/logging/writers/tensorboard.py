@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from aef_worldmodel.utils.files import as_utf8
 from aef_worldmodel.viz.event_file import EventFile
 from agents.training.logging.base import LOG_WRITERS, LogWriter, require
 
@@ -54,5 +55,5 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str | int 
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value if isinstance(value, int | float) else str(value)
+            flat[prefix + name] = value if isinstance(value, int | float) else as_utf8(str(value))
     return flat

@@ -27,7 +27,8 @@ class WandbWriter(LogWriter):
         self.wandb = require("wandb", "wandb")
         project = os.environ.get("WANDB_PROJECT", "aef-world-model")
         file = run / "wandb_id.txt"
-        identity = file.read_text().strip() if resumed_at is not None and file.exists() else None
+        known = resumed_at is not None and file.exists()
+        identity = file.read_text(encoding="utf-8").strip() if known else None
         about = {"project": project, "name": run.name, "dir": str(run), "config": dict(config)}
         try:
             self.record = self.wandb.init(id=identity, resume="allow", **about)
