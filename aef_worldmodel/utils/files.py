@@ -38,10 +38,12 @@ def atomic_write(
     Raises:
         UserError: the file cannot be written; `path` is what it was.
     """
-    binary = "b" in mode
-    text = {} if binary else {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
-    whole = atomic_path(path, then=then, sync=sync)
-    with whole as temporary, open(temporary, mode, **text) as file:
+    text = ("utf-8", "surrogateescape", "")
+    encoding, errors, newline = (None, None, None) if "b" in mode else text
+    with (
+        atomic_path(path, then=then, sync=sync) as temporary,
+        open(temporary, mode, encoding=encoding, errors=errors, newline=newline) as file,
+    ):
         yield file
 
 
