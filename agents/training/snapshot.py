@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agents.training.trainer import Trainer
 
 COUNTERS = ("frames", "decisions", "updates", "unspent", "evaluations", "due", "last_return")
+COUNTERS += ("centred",)
 
 
 def save(trainer: Trainer, minutes: float) -> Path:
@@ -82,7 +83,8 @@ def _restore(trainer: Trainer, found: Checkpoint) -> None:
     if isinstance(loop.policy, CorrelatedNoise):
         loop.policy.previous = loop.action.clone()
     restore_env(trainer, found)
-    counters = {"frames": found.step} | state["counters"]  # older checkpoints do not count them
+    counters: dict[str, Any] = {"frames": found.step, "centred": state["counters"]["updates"] > 0}
+    counters |= state["counters"]  # older checkpoints do not have these two
     for name in trainer.counted:
         setattr(trainer, name, counters.get(name, getattr(trainer, name)))
     set_rng_state(state["rng"], device)

@@ -80,6 +80,7 @@ class Trainer:
         self.frames = 0  # simulator control steps, over all environments
         self.unspent = 0.0  # frames that have not earned an update yet
         self.due = False  # an evaluation that a stop has put off
+        self.centred = False  # preprocessing has its centre
         self.overflow = OverflowNotice(self.learner)
         self.stopping = False  # set it to end after the current step, with a checkpoint
 
@@ -282,8 +283,8 @@ class Trainer:
         return False
 
     def _update_as_earned(self, logger: RunLogger) -> None:
-        if not self.updates:
-            self.unspent = 0.0
+        if not self.centred:  # once, also where a stop comes before the first update
+            self.unspent, self.centred = 0.0, True
             self.fit_preprocessing()
             logger.print(f"the world model learns alone for {self.config.pretrain} updates")
         while self.updates < self.config.pretrain and not self.stopping:

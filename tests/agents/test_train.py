@@ -63,19 +63,23 @@ def test_a_resumed_run_learns_at_the_rate_it_is_told(tmp_path):
     assert rates == {"model": 0.002, "actor": 0.005, "critic": second.config.lr.critic}
 
 
-@pytest.mark.parametrize("stop_after", [2, 6])  # in the middle of pretraining, and of an update
+@pytest.mark.parametrize("stop_after", [0, 2, 6])  # at the centre, in pretraining, in updates
 def test_stopping_between_updates_changes_nothing(tmp_path, stop_after):
     words = ("frames_per_update=1", "frames=120")
     whole = make(tmp_path / "whole", *words)
     whole.train(logger(whole))
     first = make(tmp_path / "parts", *words)
-    learn = first.learn
+    learn, centre = first.learn, first.fit_preprocessing
 
     def stop_then(*arguments, **options):
         first.stopping = first.updates + 1 == stop_after
         return learn(*arguments, **options)
 
-    first.learn = stop_then
+    def centre_then_stop():
+        centre()
+        first.stopping = stop_after == 0
+
+    first.learn, first.fit_preprocessing = stop_then, centre_then_stop
     assert not first.train(logger(first))
     assert first.updates == stop_after
     second = make(tmp_path / "parts", *words)
@@ -83,6 +87,12 @@ def test_stopping_between_updates_changes_nothing(tmp_path, stop_after):
     second.train(logger(second))
     assert second.counters() == whole.counters()
     assert torch.equal(weights(second), weights(whole))
+
+
+def test_a_run_without_pretraining_learns(tmp_path):
+    run = make(tmp_path, "pretrain=0", "frames=200")
+    run.train(logger(run))
+    assert run.updates == 2  # of 40 frames each, from 80 to 160
 
 
 def test_an_evaluation_that_is_cut_short_is_played_after_the_resume(tmp_path, monkeypatch):
