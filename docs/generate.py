@@ -15,6 +15,7 @@ from agents.config.train import TrainConfig
 from agents.evaluate import EvaluateConfig
 from agents.evolve import EvolveConfig
 from agents.export import ExportConfig
+from agents.export_dream import ExportDreamConfig
 from agents.plot import PlotConfig
 from agents.probe import ProbeConfig
 from agents.study.__main__ import StudyConfig
@@ -28,6 +29,7 @@ COMMANDS = {  # module -> its settings
     "agents.study": StudyConfig,
     "agents.evolve": EvolveConfig,
     "agents.export": ExportConfig,
+    "agents.export_dream": ExportDreamConfig,
     "agents.plot": PlotConfig,
     "aef_worldmodel.fit": FitConfig,
 }

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 PATCH = 4  # side of the smallest patch; its rows of four pixels stay together
+is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # of torch 2.7 and later
 WIDE = {4: torch.int32, 8: torch.int64, 16: torch.complex128}  # by bytes
 
 
@@ -72,6 +73,6 @@ class _Reorder(torch.autograd.Function):
 def _reorder(x: Tensor, order: Tensor) -> Tensor:
     """Return x (N, R * 4) with the rows of four of every image in another order."""
     wide = WIDE.get(PATCH * x.element_size())  # a row moves as one number where a type has its size
-    if wide is None:
+    if wide is None or is_exporting():  # an exported graph has no such numbers
         return x.unflatten(1, (-1, PATCH)).index_select(1, order).flatten(1)
     return x.contiguous().view(wide).gather(1, order.expand(len(x), -1)).view(x.dtype)

@@ -221,7 +221,8 @@ class RecurrentWorldModel(Dynamics):
 
         Densities are at bin centres, as `log_prob` has them without dequantisation.
         """
-        code = self.autoencoder.encode_y(self.autoencoder.preprocess(frames, dequantise=False))
+        y, drawn = self.autoencoder.preprocess(frames, dequantise=False), self.likelihood == "bound"
+        code = self.autoencoder.encode_y(y, sample=drawn)
         again = ~first[:, None]
         recurrent = self.transition(state, action) * again
         prior = self.prior(recurrent, state.latent * again).log_prob(code.latent)

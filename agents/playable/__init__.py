@@ -1,0 +1,1 @@
+"""A world model as a page in which one plays: graphs, start frames, files."""
