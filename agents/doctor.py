@@ -229,6 +229,15 @@ def check_environment(config: Any) -> Iterable[Finding]:
         return
     text = f"{config.env.task} steps and renders {size}, {pace:,.0f} frames a second"
     yield Finding("environment", f"{text}{_picture(frames[0])}")
+    yield from _check_images(config.env.task)
+
+
+def _check_images(task: str) -> Iterable[Finding]:
+    """Say whether a task of the suite is drawn as it was for the published results."""
+    from envs.verification.frames import compared, kept_rows
+
+    if task in kept_rows():
+        yield Finding("images", compared(task)[1])
 
 
 def frames_per_second(env: Any, action_repeat: int, least: float = 1.0) -> float:
