@@ -5,6 +5,8 @@
 | `digits`, `digits:32` | 1,797 handwritten digits, enlarged from 8x8 to 28x28 or another size |
 | `frames`, `frames:cheetah-run` | 3,000 frames of three control tasks, or 1,000 of one; 64x64 |
 | `env:TASK`, `env:TASK:COUNT:SEED` | frames rendered now by `envs`: 2,000, seed 0 by default |
+| `suite`, `suite:COUNT:SEED` | random states and looks of every task, COUNT (600) of each model |
+| `suite-finger,quadruped:COUNT:SEED` | the same without some domains |
 | a path | .npy, .npz, IDX, a folder of pictures: see `image_files` |
 
 docs/reference/images.md has every form and every error.
@@ -23,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aef_worldmodel.data.image_files import read_images
-from aef_worldmodel.data.render_dataset import render_frames
+from aef_worldmodel.data.render_dataset import render_frames, render_suite
 from aef_worldmodel.utils.errors import UserError
 from aef_worldmodel.utils.files import exists
 
@@ -66,11 +68,13 @@ def load_images(spec: str) -> Images:
         return _frames(rest)
     if name == "env":
         return _rendered(rest)
+    if name.partition("-")[0] == "suite":
+        return _suite(name.partition("-")[2], rest)
     path = Path(spec).expanduser()
     if not exists(path):
         raise UserError(
-            f"unknown images {spec!r}: give digits, digits:32, frames, frames:TASK, env:TASK, or "
-            "the path of a .npy, .npz or IDX file or of a folder of pictures"
+            f"unknown images {spec!r}: give digits, digits:32, frames, frames:TASK, env:TASK, "
+            "suite, or the path of a .npy, .npz or IDX file or of a folder of pictures"
         )
     sets, found = read_images(path)
     return split(sets, f"{path.name}: {found}")
@@ -201,3 +205,20 @@ def _rendered(rest: str) -> Images:
         raise UserError(str(error)) from error
     source = f"{count} frames of {match['task']}, seed {seed}, between environments"
     return split({"all": frames}, source, origin)
+
+
+def _suite(without: str, rest: str) -> Images:
+    """Return scenes of the suite rendered now, split between environments."""
+    match = re.fullmatch(r"((?P<count>\d+)(:(?P<seed>\d+))?)?", rest)
+    if not match:
+        raise UserError(
+            f"suite:{rest} is not a set: give suite:COUNT:SEED, for instance suite:600:0"
+        )
+    count, seed = int(match["count"] or 600), int(match["seed"] or 0)
+    left_out = tuple(filter(None, without.split(",")))
+    try:
+        frames, origin, tasks = render_suite(count, seed, left_out)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    of = f"of {len(tasks)} models" + (f" without {', '.join(left_out)}" if left_out else "")
+    return split({"all": frames}, f"{count} scenes each {of}, seed {seed}, by environment", origin)

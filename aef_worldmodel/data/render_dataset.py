@@ -1,4 +1,4 @@
-"""Frames of control tasks as a set of still images, rendered by `envs` under random actions."""
+"""Frames of control tasks as a set of still images, rendered by `envs`: of one task, or of all."""
 
 import importlib
 from types import ModuleType
@@ -51,14 +51,46 @@ def render_frames(task: str, count: int, seed: int = 0) -> tuple[Tensor, Tensor]
     return frames[:count], origin[:count]  # (N, T, 3, 64, 64) -> (count, 3, 64, 64)
 
 
-def _environments() -> ModuleType:
-    """Return the package `envs`, which a checkout has and the wheel has not.
+def render_suite(
+    count: int, seed: int = 0, without: tuple[str, ...] = ()
+) -> tuple[Tensor, Tensor, list[str]]:
+    """Return frames of all the suite's models in random states, and the environment of each.
 
-    The library imports it here alone, when someone asks for frames of a task. Raises ValueError if
+    Of each model half of the frames have the usual looks, and half random colours, lights and
+    cameras (`envs.scenes`). The environments are numbered from 0 for each model, the two kinds in
+    turn.
+
+    Args:
+        count: frames of a model, a multiple of 40.
+        seed: of environments, states, looks and actions.
+        without: domains that are left out, for instance "finger".
+
+    Returns:
+        (models * count, 3, 64, 64) uint8, (models * count,) int64, and a task of each model.
+
+    Raises:
+        ValueError: `count` is no multiple of 40, or there is no such domain.
+    """
+    scenes = _environments("envs.scenes")
+    if count < 2 * scenes.ENVS or count % (2 * scenes.ENVS):
+        raise ValueError(f"{count} frames of a model: give a multiple of {2 * scenes.ENVS}")
+    tasks, frames, origin = scenes.distinct_tasks(without), [], []
+    for task in tasks:
+        for looks in (0, 1):
+            found = scenes.random_scenes(task, count // 2, 2 * seed + looks, bool(looks))
+            frames.append(found.frames)
+            origin.append(2 * found.origin + looks)
+    return torch.cat(frames), torch.cat(origin), tasks
+
+
+def _environments(module: str = "envs") -> ModuleType:
+    """Return the package `envs`, or a module of it, which a checkout has and the wheel has not.
+
+    The library imports it here alone, when someone asks for frames of tasks. Raises ValueError if
     it cannot be imported.
     """
     try:
-        return importlib.import_module("envs")
+        return importlib.import_module(module)
     except ImportError as error:
         raise ValueError(
             f"frames of a task need the package envs and its dependencies ({error}): run from a "
