@@ -28,7 +28,7 @@ SETTINGS = (  # of all models; the architecture is that of a world model's usual
     "sigma_floor=0.1",
     "batch=64",
     "rate=0.0006",
-    "evaluate_every=1000",
+    "evaluate_every=500",
     "patience=0",
     "device=cpu",
 )
@@ -42,7 +42,7 @@ class WeightsConfig:
     """Folder for the images and the runs."""
     model: Literal["aef-dct", "vae", "ae"] = "aef-dct"
     """The image model."""
-    count: int = 600
+    count: int = 400
     """Images of each model of the suite."""
     updates: int = 16_000
     """Gradient steps."""
