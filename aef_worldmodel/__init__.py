@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from aef_worldmodel.utils.command import prepare
 
 if TYPE_CHECKING:
+    from aef_worldmodel.backbone.model import AEFBackbone
     from aef_worldmodel.image_models.model import ImageModel
     from aef_worldmodel.image_models.zoo import AE, AEF, VAE
     from aef_worldmodel.world_models.base import State, WorldModel, WorldModelConfig
@@ -19,6 +20,7 @@ __all__ = [
     "AE",
     "AEF",
     "VAE",
+    "AEFBackbone",
     "ImageModel",
     "RecurrentConfig",
     "RecurrentWorldModel",
@@ -32,6 +34,7 @@ _MODULES = {
     "AE": "image_models.zoo",
     "AEF": "image_models.zoo",
     "VAE": "image_models.zoo",
+    "AEFBackbone": "backbone.model",
     "ImageModel": "image_models.model",
     "RecurrentConfig": "world_models.config",
     "RecurrentWorldModel": "world_models.recurrent",

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from torch import Tensor
 
 from aef_worldmodel.autoencoders.base import Autoencoder
+from aef_worldmodel.backbone import AEFBackbone
 
 
 class EncodedVecEnv(VecEnvWrapper):
@@ -61,7 +62,7 @@ class EncodedVecEnv(VecEnvWrapper):
 class AEFExtractor(BaseFeaturesExtractor):
     """Map images to latents by a trained autoencoder within the policy, to fine-tune it there.
 
-    >>> options = {"autoencoder": autoencoder, "trainable": True}
+    >>> options = {"pretrained": "dmc", "trainable": True}
     >>> kwargs = {"features_extractor_class": AEFExtractor, "features_extractor_kwargs": options}
     >>> env = SB3VecEnv("cheetah-run", num_envs=8, frame_stack=3)
     >>> PPO("CnnPolicy", env, policy_kwargs=kwargs)
@@ -75,14 +76,25 @@ class AEFExtractor(BaseFeaturesExtractor):
         observation_space: of images.
         autoencoder: trained on images of that size.
         trainable: whether the policy's gradients change the encoder.
+        pretrained: what `AEFBackbone.from_pretrained` loads, instead of `autoencoder`: a name, a
+            folder or OWNER/NAME. A saved model needs it again when it is loaded.
 
     Raises:
-        ValueError: the autoencoder is for images of another shape.
+        ValueError: the autoencoder is for images of another shape, or both or none are given.
+        UserError: there is no such backbone.
     """
 
     def __init__(
-        self, observation_space: gym.spaces.Box, autoencoder: Autoencoder, trainable: bool = False
+        self,
+        observation_space: gym.spaces.Box,
+        autoencoder: Autoencoder | None = None,
+        trainable: bool = False,
+        pretrained: str | None = None,
     ) -> None:
+        if (autoencoder is None) == (pretrained is None):
+            raise ValueError("give either an autoencoder or pretrained=NAME to AEFExtractor")
+        if autoencoder is None:
+            autoencoder = AEFBackbone.from_pretrained(str(pretrained)).autoencoder
         self.stack = stacked(observation_space, autoencoder)
         super().__init__(observation_space, features_dim=self.stack * autoencoder.latent_dim)
         self.autoencoder = copy.deepcopy(autoencoder).requires_grad_(trainable)

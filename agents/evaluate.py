@@ -30,7 +30,7 @@ from agents.playing.reference import fingerprint_of, redrawn
 from agents.playing.watching import ALARM_LEVEL, check_watchable, watch
 from agents.registry import agent_name
 from agents.training.provenance import provenance
-from agents.training.runs import LoadedRun, load_run
+from agents.training.runs import LoadedRun, load_run, pretrained_agents, pretrained_run
 from agents.training.seeds import FINAL_EVALUATION
 from envs.seeds import env_seeds
 
@@ -43,6 +43,8 @@ class EvaluateConfig:
 
     run: str | None = None
     """Folder of the run whose last checkpoint plays."""
+    pretrained: str | None = None
+    """Name of a trained agent that this checkout holds, instead of `run`."""
     agent: AgentConfig | None = None
     """What plays: null for the run's own agent; mpc, random and scripted can play any run."""
     episodes: int = 10
@@ -50,7 +52,8 @@ class EvaluateConfig:
     seed: int = 0
     """Chooses the episodes; those of training and its evaluations are others."""
     out: str | None = None
-    """Folder for returns.csv, film and strip; null for RUN/evaluation, or RUN/evaluation-AGENT."""
+    """Folder for returns.csv, film and strip; null for RUN/evaluation, or RUN/evaluation-AGENT;
+    with `pretrained` the folder RUN is runs/pretrained/NAME."""
     monitor: bool = False
     """Film the first episode with how likely the model finds each frame, compared with the other
     episodes; the border is red at alarms. Writes monitor.mp4 and surprise.csv."""
@@ -70,17 +73,16 @@ class EvaluateConfig:
 def main(argv: Sequence[str]) -> int:
     """Play, print the returns and write what was seen."""
     asked = settings.load(argv, EvaluateConfig, "evaluate")
-    if asked.run is None:
-        raise ConfigError("run is not set: give run=RUN_DIR, the folder of a trained run")
+    source, run = folders(asked)
     torch.set_num_threads(asked.hardware.threads or 1)
     seed = FINAL_EVALUATION.of(asked.seed)
     torch.manual_seed(seed)
-    loaded = load_run(Path(asked.run), asked.hardware, asked.trust)
+    loaded = load_run(source, asked.hardware, asked.trust)
     learner, config = loaded.learner, loaded.config
     env = make_envs(config.env, asked.episodes, asked.hardware, seed)
     if env.single_action_space.shape != (learner.model.action_dim,):
         raise UserError(
-            f"{asked.run} learnt with {learner.model.action_dim} actions, but env.task="
+            f"{source} learnt with {learner.model.action_dim} actions, but env.task="
             f"{config.env.task} of its config.yaml has {env.single_action_space.shape[0]}: put "
             "the task there that it was trained on"
         )
@@ -88,11 +90,11 @@ def main(argv: Sequence[str]) -> int:
     if asked.monitor:
         check_watchable(learner, asked.episodes)
     own = f"evaluation-{agent_name(asked.agent)}" if asked.agent else "evaluation"
-    out = Path(asked.out or Path(asked.run) / own)
+    out = Path(asked.out or run / own)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     table = Table(asked.table, KEY) if asked.table else None
-    notes = redrawn(loaded.images, fingerprint_of(env), asked.run)
+    notes = redrawn(loaded.images, fingerprint_of(env), source)
     print(*notes, describe(asked.hardware), sep="\n")
     begin = time.monotonic()
     episodes = run_episodes(learner, policy, env, seed)
@@ -119,6 +121,22 @@ def main(argv: Sequence[str]) -> int:
         results = {"return": mean, "std": std, "decisions_per_s": pace}
         add_row(table, asked, loaded, argv, results)
     return 0
+
+
+def folders(asked: EvaluateConfig) -> tuple[Path, Path]:
+    """Return the folder that is played, and the one that results go to.
+
+    Raises ConfigError unless exactly one of `run` and `pretrained` is given, and UserError for an
+    unknown name.
+    """
+    if (asked.run is None) == (asked.pretrained is None):
+        raise ConfigError(
+            "give either run=RUN_DIR, the folder of a trained run, or pretrained=NAME"
+            + (f", one of {', '.join(found)}" if (found := pretrained_agents()) else "")
+        )
+    if asked.pretrained is None:
+        return Path(str(asked.run)), Path(str(asked.run))
+    return pretrained_run(asked.pretrained), Path("runs/pretrained") / asked.pretrained
 
 
 def write_monitor(out: Path, learner: Learner, episodes: Episodes) -> list[str]:
@@ -152,7 +170,7 @@ def add_row(
     changed = {k: v for k, v in to_dict(agent).items() if v != usual.get(k)}
     values = (
         loaded.config.env.task,
-        Path(str(asked.run)).name,
+        folders(asked)[0].name,
         loaded.frames,
         agent_name(agent),
         " ".join(f"{k}={v}" for k, v in changed.items()),

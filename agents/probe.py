@@ -184,7 +184,11 @@ def examine(
     """Train and measure the model of one row; `done` updates of other rows came before."""
     world = model_config(key["model"], config.world_model)
     config = dataclasses.replace(
-        config, world_model=world, objective=type(config.objective)(), init_autoencoder_from=None
+        config,
+        world_model=world,
+        objective=type(config.objective)(),
+        init_autoencoder_from=None,
+        encoder=None,
     )
     label, begun, count = f"{key['model']} seed {key['seed']}", time.monotonic(), done
 

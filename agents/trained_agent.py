@@ -14,7 +14,12 @@ from torch import Tensor
 
 from aef_worldmodel.utils.errors import UserError
 from agents.config.hardware import HardwareConfig, resolve
-from agents.training.runs import LoadedRun, load_run
+from agents.training.runs import (
+    LoadedRun,
+    load_run,
+    pretrained_agents,
+    pretrained_run,
+)
 from envs.gymnasium_envs.images import fit, to_rgb
 
 NO_CROP = (0, 0, 0, 0)
@@ -27,15 +32,18 @@ def load_agent(run: str | Path, device: str = "cpu", explore: bool = False) -> T
     >>> action = agent.act(frames)  # (N, 3, 64, 64) uint8 -> (N, 6) in [-1, 1]
 
     Args:
-        run: folder of a run, or of an export of one (`agents.export`).
+        run: folder of a run, or of an export of one (`agents.export`); or the name of an agent
+            that this checkout holds (agents/pretrained), for instance "cheetah-run".
         device: cpu, cuda or cuda:N.
         explore: draw actions as in training; else play as in evaluations.
 
     Raises:
-        UserError: `run` is not a run's folder or its checkpoints cannot be read.
+        UserError: `run` is neither, or its checkpoints cannot be read.
     """
     hardware = resolve(HardwareConfig(device=device))
-    loaded = load_run(Path(run), hardware, trust=True)  # makes no environment
+    named = str(run) in pretrained_agents() or not (Path(run).exists() or "/" in str(run))
+    folder = pretrained_run(str(run)) if named else Path(run)
+    loaded = load_run(folder, hardware, trust=True)  # makes no environment
     return TrainedAgent(loaded, explore)
 
 

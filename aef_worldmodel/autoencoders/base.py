@@ -154,6 +154,15 @@ class Autoencoder(nn.Module, abc.ABC):
             return self.bijection(x.add_(noise).mul_(1 / 256))
         return x.add_(noise).mul_(self.scale / 256).sub_(self.mean * self.scale)
 
+    def preprocess_levels(self, levels: Tensor) -> Tensor:
+        """Return y of grey levels (N, C, H, W) in [0, 255] of any fraction, with gradients.
+
+        Whole levels give what `preprocess` gives without noise.
+        """
+        if self.bijection is not None:
+            return self.bijection((levels + 0.5) * (1 / 256))
+        return (levels + 0.5) * (self.scale / 256) - self.mean * self.scale
+
     def postprocess(self, y: Tensor) -> Tensor:
         """Return u of y (N, C, H, W), in about [0, 1]."""
         if self.bijection is not None:

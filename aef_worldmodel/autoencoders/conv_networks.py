@@ -26,9 +26,12 @@ class ConvEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and raw log-scale, each (N, d), of images (N, C, H, W)."""
-        x = F.relu(self.first(image))  # (N, w, H/2, W/2)
-        x = F.relu(self.second(x))  # (N, 2w, H/4, W/4)
-        return self.out(x.flatten(1)).chunk(2, -1)
+        return self.out(self.maps(image)[-1].flatten(1)).chunk(2, -1)
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Return feature maps (N, c, H/s, W/s) of images (N, C, H, W) for s = 2, 4."""
+        first = F.relu(self.first(image))  # (N, w, H/2, W/2)
+        return [first, F.relu(self.second(first))]  # (N, 2w, H/4, W/4)
 
 
 class ConvDecoder(nn.Module):
@@ -91,10 +94,15 @@ class ResidualEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and raw log-scale, each (N, d), of images (N, C, H, W)."""
-        x = self.stem(image)  # (N, w, H, W)
+        return self.out(self.maps(image)[-1].flatten(1)).chunk(2, -1)  # from (N, w, 4, 4)
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Return feature maps (N, w, H/s, W/s) of images (N, C, H, W) for s = 1, 2, ..., H/4."""
+        x, found = self.stem(image), []  # (N, w, H, W)
         for block in self.blocks[:-1]:
-            x = F.avg_pool2d(block(x), 2)
-        return self.out(F.gelu(self.blocks[-1](x)).flatten(1)).chunk(2, -1)  # from (N, w, 4, 4)
+            found.append(block(x))
+            x = F.avg_pool2d(found[-1], 2)
+        return [*found, F.gelu(self.blocks[-1](x))]
 
 
 class ResidualDecoder(nn.Module):

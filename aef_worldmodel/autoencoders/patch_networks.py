@@ -35,13 +35,23 @@ class PatchEncoder(nn.Module):
         )
         self.out = nn.Linear(hidden, 2 * latent_dim)
 
+    def cells(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features of patches of 4, 8 and 16 pixels, in the order of nested patches."""
+        x = self.patches(as_computed(image))  # (N, G, 16, C*4*4) of G cells of 16x16
+        fine = F.relu(self.stem(x))  # (N, G, 16, w)
+        joined = fine.view(*fine.shape[:2], 4, 4 * self.width)
+        middle = F.relu(self.middle(joined))  # (N, G, 4, 2w)
+        top = F.relu(self.top(middle.view(*fine.shape[:2], 8 * self.width)))  # (N, G, 2w)
+        return fine, middle, top
+
+    def maps(self, image: Tensor) -> list[Tensor]:
+        """Return feature maps (N, c, H/s, W/s) of images (N, C, H, W) for s = 4, 8, 16."""
+        fine, middle, top = self.cells(image)
+        return [self.patches.as_map(x) for x in (fine, middle, top[:, :, None])]
+
     def features(self, image: Tensor) -> Tensor:
         """Return features (N, hidden) of images (N, C, H, W)."""
-        x = self.patches(as_computed(image))  # (N, G, 16, C*4*4) of G cells of 16x16
-        x = F.relu(self.stem(x))  # (N, G, 16, w)
-        x = F.relu(self.middle(x.view(*x.shape[:2], 4, 4 * self.width)))  # (N, G, 4, 2w)
-        x = F.relu(self.top(x.view(*x.shape[:2], 8 * self.width)))  # (N, G, 2w)
-        return self.dense(x.flatten(1))
+        return self.dense(self.cells(image)[-1].flatten(1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and raw log-scale, each (N, d), of images (N, C, H, W)."""

@@ -118,17 +118,20 @@ class ImageModel(nn.Module):
         """Return the negative objective of a batch in bits a dimension, ()."""
         return self.to_bits(self.objective(images)).mean()
 
-    def log_prob(self, images: Tensor, samples: int | None = None) -> Tensor:
+    def log_prob(
+        self, images: Tensor, samples: int | None = None, *, dequantise: bool = True
+    ) -> Tensor:
         """Return log p(u) of dequantised images, nats (N,); `likelihood` names its kind.
 
         Args:
             images: (N, C, H, W) uint8; each call draws new noise.
             samples: K of a bound; None for 64.
+            dequantise: without it, return the density in the middle of the grey levels.
 
         Raises:
             ValueError: the model has no likelihood, or is exact and needs no samples.
         """
-        y = self.autoencoder.preprocess(images, dequantise=True)
+        y = self.autoencoder.preprocess(images, dequantise)
         if self.likelihood != "exact":
             width = self.width.item()
             return importance_log_prob(

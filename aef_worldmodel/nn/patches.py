@@ -55,6 +55,19 @@ class NestedPatches(nn.Module):
         x = _Reorder.apply(patches.flatten(1), self.inverse_order, self.order)
         return x.view(-1, *self.shape)
 
+    def as_map(self, inner: Tensor) -> Tensor:
+        """Return features of nested patches (N, G, k k, c), in rows and columns (N, c, H', W').
+
+        k is a power of two: H' and W' are k H/s and k W/s.
+        """
+        rows, columns = self.shape[1] // self.side, self.shape[2] // self.side
+        levels = (inner.shape[2].bit_length() - 1) // 2
+        x = inner.reshape(-1, rows, columns, *(2,) * (2 * levels), inner.shape[-1])
+        tall = [1, *range(3, 3 + 2 * levels, 2)]  # the axes of H/s and of its halvings
+        wide = [2, *range(4, 4 + 2 * levels, 2)]
+        x = x.permute(0, x.dim() - 1, *tall, *wide)
+        return x.reshape(len(inner), inner.shape[-1], rows << levels, columns << levels)
+
 
 class _Reorder(torch.autograd.Function):
     """Reorder the rows of four numbers of every image; the gradient goes the other way."""

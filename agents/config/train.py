@@ -94,6 +94,9 @@ class TrainConfig:
     init_autoencoder_from: str | None = None
     """Folder of a run, of any task, whose autoencoder this run starts from and trains further;
     null for random weights."""
+    encoder: str | None = None
+    """A pretrained backbone (its name, for instance dmc, a folder, or OWNER/NAME of the Hugging
+    Face Hub) whose autoencoder this run starts from and trains further; null for random weights."""
     prefill: int = 4_000
     """Frames with random actions before learning, over all environments; at least
     `replay.sequence_length` decisions are played in each environment."""
@@ -118,6 +121,11 @@ class TrainConfig:
             checkpoint_every=(1, None),
         )
         check_positive(self, "frames_per_update")
+        if self.encoder is not None and self.init_autoencoder_from is not None:
+            raise ValueError(
+                f"encoder={self.encoder} and init_autoencoder_from={self.init_autoencoder_from} "
+                "are two beginnings of one autoencoder: give one of them"
+            )
         recency = self.replay.recency
         if recency is not None and recency > 1 and self.data is not None:
             raise ValueError(
@@ -235,8 +243,9 @@ def _check_resumed(words: dict[str, str], saved: dict[str, Any]) -> None:
     if "data" in words and saved.get("data") is None:
         data = shown(words["data"])
         raise ConfigError(f"data={data} cannot be given to a run that acts: start a new one")
-    if "init_autoencoder_from" in words:
-        raise ConfigError(
-            f"init_autoencoder_from={shown(words['init_autoencoder_from'])} comes too late for a "
-            "run that has an autoencoder: start a new run with it, or leave it out"
-        )
+    for key in ("init_autoencoder_from", "encoder"):
+        if key in words:
+            raise ConfigError(
+                f"{key}={shown(words[key])} comes too late for a run that has an autoencoder: "
+                "start a new run with it, or leave it out"
+            )

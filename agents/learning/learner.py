@@ -10,6 +10,7 @@ agent still learns in this one.
 """
 
 import copy
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -163,21 +164,23 @@ class Learner:
             model.set_mean(frames)
         self.refresh()
 
-    def load_autoencoder(self, found: Checkpoint) -> None:
-        """Begin with the autoencoder of another run's checkpoint, its preprocessing included.
+    def load_autoencoder(self, weights: Mapping[str, Tensor], source: str) -> None:
+        """Begin with the weights of another autoencoder, its preprocessing included.
 
-        Raises UserError for an autoencoder of another architecture, or a world model without one.
+        Args:
+            weights: its state dict.
+            source: the key and value that name it.
+
+        Raises:
+            UserError: it has another architecture, or the world model has no autoencoder.
         """
         if not hasattr(self.model, "autoencoder"):
             raise UserError(
-                f"init_autoencoder_from={found.path.parent.parent}: world_model.kind="
-                f"{self.model.config.kind} has no autoencoder of its own: leave the key out"
+                f"{source}: world_model.kind={self.model.config.kind} has no autoencoder of its "
+                "own: leave the key out"
             )
-        weights = found.state.get("learner", {}).get("model", {})
-        prefix = "autoencoder."
-        part = {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}
         for model in (self.online, self.model):
-            load_weights(model.get_submodule("autoencoder"), part, found.path)
+            load_weights(model.get_submodule("autoencoder"), weights, source)
         self.refresh()
 
     # -- persistence ---------------------------------------------------------------------

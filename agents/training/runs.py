@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from torch import Tensor
+
 from aef_worldmodel.utils.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -16,9 +18,11 @@ from aef_worldmodel.utils.checkpoint import (
     restoring,
 )
 from aef_worldmodel.utils.command import as_typed
+from aef_worldmodel.utils.config.schema import shown
 from aef_worldmodel.utils.config.yaml_files import check_sealed
 from aef_worldmodel.utils.errors import UserError, reason
 from aef_worldmodel.utils.files import atomic_write, exists, read_text
+from aef_worldmodel.utils.registry import suggest
 from agents.config import train as settings
 from agents.config.hardware import HardwareConfig
 from agents.config.train import TrainConfig
@@ -29,6 +33,7 @@ from agents.registry import agent_name
 from agents.training.legacy import upgrade
 from agents.training.provenance import commit, machine
 
+PRETRAINED = Path(__file__).parents[1] / "pretrained"  # exported agents that this checkout holds
 WEIGHTS = "weights.safetensors"  # of a run that agents.export wrote, instead of checkpoints/
 
 
@@ -116,6 +121,23 @@ def read_provenance(path: Path) -> dict[str, str]:
         ) from error
 
 
+def pretrained_agents() -> list[str]:
+    """Return the names of the trained agents that this checkout holds."""
+    return sorted(path.parent.name for path in PRETRAINED.glob("*/config.yaml"))
+
+
+def pretrained_run(name: str) -> Path:
+    """Return the folder of a trained agent that this checkout holds.
+
+    Raises UserError for an unknown name.
+    """
+    known = pretrained_agents()
+    if name in known:
+        return PRETRAINED / name
+    hint = suggest(name, known) if known else "this checkout holds none"
+    raise UserError(f"there is no pretrained agent {shown(name)}: {hint}")
+
+
 def load_checkpoint_of(run: Path, config: TrainConfig) -> Checkpoint:
     """Return the last good checkpoint of a run or its export, whatever version saved it.
 
@@ -170,8 +192,8 @@ def way_back(run: Path, task: str, how: str = "") -> str:
     return f"{run} has no checkpoint yet: start again{how}"
 
 
-def autoencoder_of(run: Path) -> Checkpoint:
-    """Return the checkpoint of the run with whose autoencoder another run begins.
+def autoencoder_of(run: Path) -> tuple[Checkpoint, dict[str, Tensor]]:
+    """Return the checkpoint of a run with whose autoencoder another begins, and its weights.
 
     Raises UserError for a run without a usable checkpoint.
     """
@@ -179,4 +201,6 @@ def autoencoder_of(run: Path) -> Checkpoint:
         raise UserError(
             f"init_autoencoder_from={run}: the run has no checkpoint; give a run that has one"
         )
-    return upgrade(_latest(run), 0)
+    found, prefix = upgrade(_latest(run), 0), "autoencoder."
+    weights = found.state.get("learner", {}).get("model", {})
+    return found, {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aef_worldmodel.backbone import AEFBackbone
 from aef_worldmodel.data.batch import FUTURE_FIELDS, Batch, FutureRows
 from aef_worldmodel.data.replay import Replay
 from aef_worldmodel.utils.checkpoint import Checkpoint
@@ -67,9 +68,14 @@ class Trainer:
         self.discrete = is_discrete(self.env)
         self.learner = self.make_learner(shape, actions)
         if config.init_autoencoder_from and not config.resume:
-            source = autoencoder_of(Path(config.init_autoencoder_from))
-            self.learner.load_autoencoder(source)
+            key = f"init_autoencoder_from={config.init_autoencoder_from}"
+            source, autoencoder = autoencoder_of(Path(config.init_autoencoder_from))
+            self.learner.load_autoencoder(autoencoder, key)
             self.notes = redrawn(source.meta.get("images"), self.fingerprint, source.path)
+        if config.encoder and not config.resume:
+            backbone = AEFBackbone.from_pretrained(config.encoder)
+            weights = backbone.autoencoder.state_dict()
+            self.learner.load_autoencoder(weights, f"encoder={config.encoder}")
         self.policy = self.learner.agent.policy(True, self.learner.model)
         self.loop = EnvLoop(self.env, self.learner, CorrelatedNoise(actions, self.discrete))
         self.loop.reset()
@@ -208,7 +214,7 @@ class Trainer:
 
         An autoencoder of another run keeps its own.
         """
-        if not self.config.init_autoencoder_from:
+        if not (self.config.init_autoencoder_from or self.config.encoder):
             self.learner.set_mean(self.replay.sample(512, 1)["frame"][:, 0])
 
     # -- evaluating ----------------------------------------------------------------------

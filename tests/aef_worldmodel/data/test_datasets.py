@@ -132,3 +132,16 @@ def test_impossible_renderings_are_one_sentence(word, said):
 def test_unknown_words(word, said):
     with pytest.raises(UserError, match=said):
         load_images(word)
+
+
+def test_scenes_of_the_suite_are_split_between_environments(monkeypatch):
+    monkeypatch.setattr("envs.scenes.distinct_tasks", lambda without: ["cartpole-balance"])
+    images = load_images("suite-finger,dog:80:1")
+    assert [len(images.train), len(images.validation), len(images.test)] == [64, 8, 8]
+    assert "of 1 models without finger, dog, seed 1" in images.source
+
+
+@pytest.mark.parametrize("word", ["suite:30", "suite:80:x", "suite-fingers:80"])
+def test_sets_of_scenes_that_do_not_exist_are_one_sentence(word):
+    with pytest.raises(UserError, match=r"multiple of 40|is not a set|no tasks fingers-"):
+        load_images(word)

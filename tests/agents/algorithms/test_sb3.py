@@ -15,6 +15,7 @@ from point import Point, spec, starts  # noqa: E402
 from stable_baselines3.common.callbacks import BaseCallback  # noqa: E402
 from stable_baselines3.common.env_checker import check_env  # noqa: E402
 
+from aef_worldmodel.backbone import AEFBackbone  # noqa: E402
 from aef_worldmodel.sb3 import AEFExtractor, EncodedVecEnv  # noqa: E402
 from agents.algorithms.sb3.ppo import PpoAgent, PpoConfig  # noqa: E402
 from agents.algorithms.sb3.sac import (  # noqa: E402
@@ -154,6 +155,24 @@ def test_ppo_learns_in_imagination():
 def test_one_environment_passes_the_packages_check(model):
     single = gym.make("aef/cartpole-swingup-v0", image_size=32, action_repeat=200, threads=1)
     check_env(LatentWrapper(single, model), warn=True)
+
+
+def test_a_pretrained_backbone_inside_a_policy_is_saved_with_it(tmp_path):
+    settings = {"model": "aef-dct", "latent_dim": 8, "networks": "patch", "width": 8}
+    AEFBackbone((3, 32, 32), settings).save_pretrained(tmp_path / "eye")
+    options = {"pretrained": str(tmp_path / "eye"), "trainable": True}
+    kwargs = {"features_extractor_class": AEFExtractor, "features_extractor_kwargs": options}
+    env = SB3VecEnv("cartpole-swingup", 2, **SMALL)
+    sizes = {"n_steps": 8, "batch_size": 8, "n_epochs": 1, "device": "cpu"}
+    agent = sb3.PPO("CnnPolicy", env, policy_kwargs=kwargs, **sizes).learn(16)
+    agent.save(tmp_path / "agent.zip")
+    again, frame = sb3.PPO.load(tmp_path / "agent.zip", device="cpu"), env.reset()
+    one, other = (a.predict(frame, deterministic=True)[0] for a in (agent, again))
+    assert (one == other).all()
+    loaded = AEFBackbone.from_pretrained(tmp_path / "eye").autoencoder.encoder.stem.weight
+    assert not torch.equal(again.policy.features_extractor.autoencoder.encoder.stem.weight, loaded)
+    with pytest.raises(ValueError, match="give either an autoencoder or pretrained=NAME"):
+        AEFExtractor(env.observation_space)
 
 
 @pytest.mark.parametrize("trainable", [False, True])
