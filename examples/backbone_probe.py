@@ -1,6 +1,6 @@
 """A linear probe of a backbone: `python examples/backbone_probe.py NAME`.
 
-Reads the state of the cartpole off the features of single images, for episodes it has not seen.
+Reads the state of the cartpole off the latents of single images, for episodes it has not seen.
 """
 
 import sys
@@ -16,10 +16,10 @@ def main(name: str, count: int = 400) -> float:
     """Return R^2 of positions on held-out environments."""
     backbone = AEFBackbone.from_pretrained(name).freeze()
     scenes = random_scenes("cartpole-swingup", count, seed=0)
-    features, truth = backbone.features(scenes.frames), scenes.proprio[:, POSITIONS]
+    latents, truth = backbone(scenes.frames), scenes.proprio[:, POSITIONS]
     known = scenes.origin < 15  # of 20 environments
-    predicted = ridge(features[known], truth[known], features[~known])
-    return float(r_squared(predicted, truth[~known]))
+    predicted = ridge(latents[known], truth[known], latents[~known])
+    return r_squared(predicted, truth[~known]).nanmean().item()
 
 
 if __name__ == "__main__":
