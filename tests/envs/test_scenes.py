@@ -13,7 +13,7 @@ def test_scenes_repeat_vary_and_change_their_looks_alone():
     assert usual.frames.shape == (40, 3, 64, 64) and usual.origin.tolist()[:4] == [0, 0, 1, 1]
     assert all(torch.equal(a, b) for a, b in zip(usual, again))
     assert torch.equal(usual.proprio, looks.proprio)  # the physics is the same
-    assert (usual.frames != looks.frames).float().mean() > 0.5
+    assert (usual.frames != looks.frames).float().mean() > 0.2  # all but the sky
     angles = usual.proprio[::2, 1]  # cosines of the pole
     assert angles.max() > 0.8 and angles.min() < -0.3
 
