@@ -27,11 +27,16 @@ from agents.playing.evaluation import (
     score,
 )
 from agents.playing.reference import fingerprint_of, redrawn
-from agents.playing.watching import ALARM_LEVEL, check_watchable, watch
+from agents.playing.watching import (
+    ALARM_LEVEL,
+    calibrated,
+    check_watchable,
+    watch,
+)
 from agents.registry import agent_name
 from agents.training.provenance import provenance
 from agents.training.runs import LoadedRun, load_run, pretrained_agents, pretrained_run
-from agents.training.seeds import FINAL_EVALUATION
+from agents.training.seeds import CALIBRATION, FINAL_EVALUATION
 from envs.seeds import env_seeds
 
 KEY = ("task", "run", "frames", "agent", "settings", "episodes", "seed")  # of a row of a table
@@ -57,6 +62,10 @@ class EvaluateConfig:
     monitor: bool = False
     """Film the first episode with how likely the model finds each frame, compared with the other
     episodes; the border is red at alarms. Writes monitor.mp4 and surprise.csv."""
+    doubt: float | None = None
+    """Act on surprise: where a frame's log-likelihood is below this quantile of those of as many
+    other episodes, which are played first, the filter goes on with its own prediction instead of
+    the frame. 0.001 doubts one usual frame in a thousand; null doubts none."""
     table: str | None = None
     """A CSV that gets one row with the mean return and its origin; null for none."""
     trust: bool = False
@@ -67,7 +76,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number that makes no sense."""
-        check_bounds(self, episodes=(1, 10_000), seed=(0, 2**32 - 1))
+        check_bounds(self, episodes=(1, 10_000), seed=(0, 2**32 - 1), doubt=(0, 0.5))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -96,8 +105,9 @@ def main(argv: Sequence[str]) -> int:
     table = Table(asked.table, KEY) if asked.table else None
     notes = redrawn(loaded.images, fingerprint_of(env), source)
     print(*notes, describe(asked.hardware), sep="\n")
+    doubt = calibrated(learner, policy, env, CALIBRATION.of(asked.seed), asked.doubt)
     begin = time.monotonic()
-    episodes = run_episodes(learner, policy, env, seed)
+    episodes = run_episodes(learner, policy, env, seed, observe=doubt and doubt.observe)
     seconds = time.monotonic() - begin
     report = report_open_loop(learner, episodes) if learner.sees_images else None
     names = ["returns.csv"]
@@ -113,6 +123,8 @@ def main(argv: Sequence[str]) -> int:
     write_returns(out / "returns.csv", episodes.returns.tolist(), env_seeds(seed, asked.episodes))
     mean, std = score(episodes.returns)
     print(f"{config.env.task}: return {mean:.1f} +- {std:.1f} over {asked.episodes} episodes")
+    if doubt:
+        print(f"  {doubt.doubted} of {doubt.seen} frames were doubted")
     for name, value in report.scores.items() if report else ():
         print(f"  {name} {value:.1f} dB")
     print(f"written to {out}: {', '.join(names)}")

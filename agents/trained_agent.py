@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aef_worldmodel.utils.errors import UserError
 from agents.config.hardware import HardwareConfig, resolve
+from agents.playing.rollout import Observe
 from agents.training.runs import (
     LoadedRun,
     load_run,
@@ -57,11 +58,14 @@ class TrainedAgent:
     Attributes:
         config: the settings of the run.
         model: the world model; `model.autoencoder(frames)` is the encoder alone.
+        observe: filters the frames, `model.observe` at first; `Doubt(model, threshold).observe`
+            ignores frames that are too unlikely.
     """
 
     def __init__(self, run: LoadedRun, explore: bool = False) -> None:
         self.learner, self.config, self.discrete = run.learner, run.config, run.discrete
         self.model, self.explore = self.learner.model, explore
+        self.observe: Observe = self.model.observe
         self.reset()
 
     def reset(self) -> None:
@@ -92,7 +96,7 @@ class TrainedAgent:
         batch, alone = self._batch(frames)
         first = self._first(first, len(batch))
         with self.learner.autocast():
-            self.state = self.model.observe(self.state, self.action, batch, first)
+            self.state = self.observe(self.state, self.action, batch, first)
             self.action = self.policy.act(self.state, first)
         action = self.action.argmax(-1) if self.discrete else self.action
         action = action[0] if alone else action

@@ -239,6 +239,13 @@ class BatchedEnv(VectorEnv):
         """Names of `proprio`'s P numbers, e.g. "velocity[3]"."""
         return proprio_names(self.task, self.sim)
 
+    def set_appearance(self, name: str, values: Tensor) -> None:
+        """Draw every environment with colours or lights of its own from the next image on.
+
+        name: a field of the model such as "geom_rgba"; values (N, count, 3 or 4) float32.
+        """
+        self._observer.set_appearance(name, values)
+
     def faults(self) -> dict[str, int]:
         """Return how often the physics of an environment failed, by kind of failure."""
         return dict(self._faults.counts)

@@ -73,6 +73,11 @@ class Observer:
             return pixels
         return gym.spaces.Dict({"pixels": pixels, "proprio": proprio})
 
+    def set_appearance(self, name: str, values: Tensor) -> None:
+        """Draw environments with colours or lights of their own, values (N, count, 3 or 4)."""
+        if self._renderer is not None:
+            self._renderer.set_field(name, values)
+
     def after_step(self, started: Tensor) -> Tensor | dict[str, Tensor]:
         """Observe after a step of all environments; those in `started` (N,) began an episode."""
         if self._renderer is not None:

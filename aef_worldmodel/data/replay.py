@@ -12,6 +12,7 @@ from aef_worldmodel.data.rings import Fields, Rings
 from aef_worldmodel.utils.errors import UserError
 
 Rows = dict[str, Tensor]  # field -> values, and "index"
+HELD_OUT = "held_out"  # the field of rows that are not sampled
 
 
 class Replay:
@@ -35,6 +36,9 @@ class Replay:
     Each ring has `slack` more rows than are sampled from. Rows written after a checkpoint go there
     first, so going back to the checkpoint loses nothing as long as at most `slack` rows of each
     environment were added since. Beyond that, rows that were overwritten are left out on loading.
+
+    Where a row's field `held_out` (bool, if there is one) is true, no sequence that is sampled has
+    the row; `sample` with `held_out` draws from these rows alone.
 
     A folder that exists keeps its rows. Its rings grow to a larger capacity as long as none has
     come round; otherwise they keep their size, of which at most half is slack.
@@ -146,6 +150,7 @@ class Replay:
         length: int,
         generator: torch.Generator | None = None,
         recency: float = 1.0,
+        held_out: bool = False,
     ) -> Rows:
         """Draw sequences from all places where one can start.
 
@@ -158,6 +163,7 @@ class Replay:
             length: rows of a sequence T.
             generator: a CPU generator; None for torch's default.
             recency: at least 1.
+            held_out: draw sequences of rows that are held out; else of those that are not.
 
         Returns:
             name -> (B, T, ...) for every field, and "index" (B, T) int64 on the CPU for
@@ -166,12 +172,13 @@ class Replay:
         Raises:
             ValueError: no environment has `length` rows yet.
         """
-        starts = (self.size - length + 1).clamp(min=0)  # (N,) places in each environment
+        starts, places = self._places(length, held_out)  # (N,), (S,)
         ends = starts.cumsum(0)
         if length < 1 or not ends[-1]:
             longest = int(self.size.max())
+            kind = " that are held out" if held_out else ""
             raise ValueError(
-                f"no environment has {length} rows to sample: the longest has {longest}"
+                f"no environment has {length} rows{kind} to sample: the longest has {longest}"
             )
         draw = torch.randint(int(ends[-1]), (batch,), generator=generator)  # (B,)
         env = torch.searchsorted(ends, draw, right=True)
@@ -179,9 +186,36 @@ class Replay:
             u = torch.rand(batch, generator=generator, dtype=torch.float64)
             draw = (ends - 1)[env] - (starts[env] * u**recency).long()
         row = draw - (ends - starts)[env] + (self.count - self.size)[env]
+        row = row if places is None else places[draw]
         row = row[:, None] + torch.arange(length)  # (B, T)
         index = self.rings.index(row, env[:, None])
         return {**self._gather(index, self.data), "index": index}
+
+    def can_sample(self, length: int, held_out: bool = False) -> bool:
+        """Return whether `sample` finds a sequence of so many rows."""
+        return bool(self._places(length, held_out)[0].any())
+
+    def _places(self, length: int, held_out: bool) -> tuple[Tensor, Tensor | None]:
+        """Return how many sequences can start in each environment (N,), and their rows (S,).
+
+        The rows are in the order of the environments, oldest first; None for all there are.
+        """
+        starts = (self.size - length + 1).clamp(min=0)
+        if HELD_OUT not in self.fields:
+            return starts * (not held_out), None
+        kept, places = self.rings.by_row(HELD_OUT), []  # (rows, N) bool
+        for env, size in enumerate(self.size.tolist()):
+            row = torch.arange(int(self.count[env]) - size, int(self.count[env]))
+            flags = kept[(row % self.rings.rows).to(self.device), env].cpu() == held_out  # (size,)
+            run = torch.nn.functional.pad(flags.cumsum(0), (1, 0))  # rows of this kind before
+            fits = run[length:] - run[:-length] == length if length <= size else run[:0] > 0
+            places.append(row[: len(fits)][fits])
+        return torch.tensor([len(rows) for rows in places]), torch.cat(places)
+
+    def newest(self, name: str) -> Tensor:
+        """Return a field of each environment's newest row, (N, ...) on the CPU."""
+        index = self.rings.index(self.count - 1, torch.arange(self.num_envs))
+        return self.data[name].index_select(0, index.to(self.device)).cpu()
 
     def future_rows(self, index: Tensor, count: int, names: Sequence[str]) -> Rows:
         """Return the `count` rows K that were added after some rows, each of its environment.

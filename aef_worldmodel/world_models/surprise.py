@@ -26,7 +26,7 @@ from torch import Tensor
 
 from aef_worldmodel.utils.errors import UserError
 from aef_worldmodel.utils.files import atomic_write
-from aef_worldmodel.world_models.base import WorldModel
+from aef_worldmodel.world_models.base import State, WorldModel
 
 
 class Surprisal(NamedTuple):
@@ -44,6 +44,23 @@ class Surprisal(NamedTuple):
 
 
 PARTS = ("prior", "volume", "pixels")
+
+
+def observe_scored(
+    model: WorldModel, state: State, action: Tensor, frames: Tensor, first: Tensor
+) -> tuple[State, Surprisal]:
+    """Filter one step to the states of `model.observe`, and score the frames.
+
+    A bound is computed from a draw, but the states are the usual ones, and torch's random numbers
+    stay as they were. The arguments are those of `WorldModel.observe`.
+    """
+    if model.likelihood != "bound":
+        seen, parts = model.observe_log_prob(state, action, frames, first)
+        return seen, Surprisal(*parts, first)
+    own = [frames.device] if frames.device.type == "cuda" else []
+    with torch.random.fork_rng(own):
+        parts = model.observe_log_prob(state, action, frames, first)[1]
+    return model.observe(state, action, frames, first), Surprisal(*parts, first)
 
 
 class Surprise:

@@ -120,6 +120,9 @@ class ReplayConfig:
     """Sequences of a batch, B."""
     sequence_length: int = 16
     """Rows of a sequence, T."""
+    held_out: int | None = None
+    """Keep one episode in so many out of what is learnt from; metrics.csv then has the world
+    model's terms on these rows as `held_out/...` beside `train/...`. null for none."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number that makes no sense."""
@@ -129,6 +132,7 @@ class ReplayConfig:
             recency=(1, 1_000),
             batch_size=(1, 65_536),
             sequence_length=(2, 65_536),
+            held_out=(2, 1_000_000),
         )
 
 

@@ -46,6 +46,7 @@ FIXED = (  # a run's replay, environments and networks are made for the values o
     "env.image_size",
     "world_model.kind",
     "agent.kind",
+    "replay.held_out",
     "seed",
     "run",
 )
@@ -106,6 +107,9 @@ class TrainConfig:
     """Frames, over all environments, between two updates."""
     checkpoint_every: int = 10_000
     """Frames between checkpoints."""
+    monitor: bool = False
+    """Log how likely the world model finds frames as they arrive, before it learns from them, as
+    `act/...`; it must have a likelihood of images."""
     log: tuple[str, ...] = ("csv", "files", "tensorboard", "terminal")
     """Where metrics, images and films go: csv (metrics.csv), files (images and films in the run's
     folder), tensorboard, terminal, or a writer of your own."""

@@ -127,6 +127,13 @@ class Learner:
         return losses.states.recurrent.detach(), losses.terms | norms
 
     @torch.no_grad()
+    def judge(self, batch: Batch, pretraining: bool) -> tuple[Tensor, Terms]:
+        """Return what `step_model` does, the gradient norms left out, without a step."""
+        with self.kernels(usual=False):
+            losses = self.objective(self.online, batch, pretraining)
+        return losses.states.recurrent, losses.terms
+
+    @torch.no_grad()
     def filter_batch(self, batch: Batch, model: WorldModel | None = None) -> State:
         """Return the states (B, T, .) of rows, in a frozen copy of the averaged model."""
         with self.kernels():

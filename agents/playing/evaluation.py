@@ -12,7 +12,7 @@ from aef_worldmodel.viz.video import film, strip
 from aef_worldmodel.world_models.open_loop import open_loop
 from agents.base import Policy
 from agents.learning.learner import Learner
-from agents.playing.rollout import EnvLoop
+from agents.playing.rollout import EnvLoop, Observe
 
 CONTEXT, LENGTH = 5, 60  # frames an open-loop film is given, and frames it shows
 FILMED = 4  # environments whose open-loop predictions are scored
@@ -49,6 +49,7 @@ def run_episodes(
     filmed: int = FILMED,
     decisions: int | None = None,
     stop: Callable[[], bool] = lambda: False,
+    observe: Observe | None = None,
 ) -> Episodes:
     """Play one episode of the policy in every environment.
 
@@ -60,11 +61,12 @@ def run_episodes(
         filmed: environments whose rows are returned.
         decisions: play only so many; None for the whole episode.
         stop: asked before every decision whether to give up.
+        observe: filters the frames; None for the model's own way.
 
     Raises:
         EvaluationStopped: `stop` returned true.
     """
-    loop = EnvLoop(env, learner, policy)
+    loop = EnvLoop(env, learner, policy, observe)
     loop.reset(seed)
     alive, returns = loop.first.clone(), torch.zeros_like(loop.reward)
     rows: list[tuple[Tensor, ...]] = []

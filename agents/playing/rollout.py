@@ -4,6 +4,7 @@ Training, evaluation, collection, probing and evolution all play through `EnvLoo
 Shapes: N environments, A action.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from aef_worldmodel.world_models.base import State, WorldModel
 from agents.base import Policy
 from agents.learning.learner import Learner
+
+Observe = Callable[[State, Tensor, Tensor, Tensor], State]  # as WorldModel.observe
 
 
 class Transition(NamedTuple):
@@ -46,12 +49,16 @@ class EnvLoop:
         env: a vector environment with torch tensors and same-step autoreset.
         learner: its averaged model filters the frames; None for policies that look at nothing.
         policy: chooses the actions; it may be replaced between steps.
+        observe: filters the frames instead of the model's own `observe`, for instance
+            `Doubt.observe`; None for that of the model.
     """
 
     FIELDS = ("frame", "action", "reward", "first")  # where the loop stands, besides the state
 
-    def __init__(self, env: Any, learner: Learner | None, policy: Policy) -> None:
-        self.env, self.learner, self.policy = env, learner, policy
+    def __init__(
+        self, env: Any, learner: Learner | None, policy: Policy, observe: Observe | None = None
+    ) -> None:
+        self.env, self.learner, self.policy, self.observe = env, learner, policy, observe
         self.action_dim = env.single_action_space.shape[0]
 
     @property
@@ -74,7 +81,8 @@ class EnvLoop:
         """Make one decision in every environment."""
         with self._autocast():
             if self.model is not None:
-                self.state = self.model.observe(self.state, self.action, self.frame, self.first)
+                observe = self.observe or self.model.observe
+                self.state = observe(self.state, self.action, self.frame, self.first)
             action = self.policy.act(self.state, self.first)
         frame, reward, terminated, truncated, info = self.env.step(action)
         done = terminated | truncated

@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from aef_worldmodel.utils.errors import UserError
 from aef_worldmodel.utils.tables import Row
+from aef_worldmodel.world_models.doubt import Doubt, Watched
 from aef_worldmodel.world_models.surprise import PARTS, Calibration, Surprisal, Surprise
+from agents.base import Policy
 from agents.learning.learner import Learner
-from agents.playing.evaluation import Episodes
+from agents.playing.evaluation import Episodes, run_episodes
 
 ALARM_LEVEL = 0.01  # p-value of an alarm
 
 
-def check_watchable(learner: Learner, episodes: int) -> None:
-    """Raise UserError for a model without a likelihood of frames, or fewer than two episodes."""
+def check_likelihood(learner: Learner, word: str) -> None:
+    """Raise UserError, naming the `word` that asks for it, without a likelihood of images."""
     if learner.model.likelihood == "none" or not learner.sees_images:
         raise UserError(
-            "monitor=true needs a world model with a likelihood of images, for instance that of "
+            f"{word} needs a world model with a likelihood of images, for instance that of "
             "world_model=aef: leave it out"
         )
+
+
+@torch.no_grad()
+def calibrated(
+    learner: Learner, policy: Policy, env: Any, seed: int | list[int], level: float | None
+) -> Doubt | None:
+    """Play an episode in each environment; return a filter that doubts frames below a quantile.
+
+    None without a `level`. Raises UserError for a model without a likelihood of images.
+    """
+    if level is None:
+        return None
+    check_likelihood(learner, f"doubt={level}")
+    watched = Watched(learner.model)
+    run_episodes(learner, policy, env, seed, filmed=1, observe=watched.observe)
+    return Doubt.of(learner.model, watched.seen, level)
+
+
+def check_watchable(learner: Learner, episodes: int) -> None:
+    """Raise UserError for a model without a likelihood of frames, or fewer than two episodes."""
+    check_likelihood(learner, "monitor=true")
     if episodes < 2:
         raise UserError("monitor=true compares an episode with others: give episodes=2 or more")
 

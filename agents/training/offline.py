@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from aef_worldmodel.data.episodes import count_rows, list_episodes, read_episode, read_info
-from aef_worldmodel.data.replay import Replay
+from aef_worldmodel.data.replay import HELD_OUT, Replay
 from aef_worldmodel.utils.config.schema import to_dict
 from aef_worldmodel.utils.errors import UserError
 from agents.config.legacy import update_env
 from agents.config.train import TrainConfig
 from agents.playing.reference import redrawn
+from agents.training import held_out
 from agents.training.logging.run_logger import RunLogger
 from agents.training.snapshot import COUNTERS
 from agents.training.trainer import Trainer
@@ -40,6 +41,12 @@ class OfflineTrainer(Trainer):
             raise UserError(
                 f"data={config.data} holds no episodes: record some with agents.collect"
             )
+        every, count = config.replay.held_out, len(self.episodes)
+        if every and not held_out.is_held_out(torch.arange(count), every).any():
+            raise UserError(
+                f"replay.held_out={every} keeps none of the {count} episodes in data={config.data}:"
+                f" give {2 * count - 1} or less, or leave it out"
+            )
         super().__init__(config, run)
         self.notes += redrawn(
             read_info(str(config.data)).get("images"), self.fingerprint, config.data
@@ -65,7 +72,7 @@ class OfflineTrainer(Trainer):
             logger.print(f"read {self.ingested} of {len(self.episodes)} episodes")
         longest = int(self.replay.rows_per_env.max())
         length = self.config.replay.sequence_length
-        if longest < length and not self.stopping:
+        if not self.replay.can_sample(length) and not self.stopping:
             raise UserError(
                 f"data={self.config.data} has {longest} rows for an environment, fewer than a "
                 f"sequence of replay.sequence_length={length}: record more episodes, or give a "
@@ -83,6 +90,11 @@ class OfflineTrainer(Trainer):
         rings, begin = self.env.num_envs, self.ingested
         files = self.episodes[begin : (begin // rings + 1) * rings]
         batch = {(begin + i) % rings: read_episode(path) for i, path in enumerate(files)}
+        every = self.config.replay.held_out
+        for ring, rows in batch.items() if every else ():
+            number = torch.tensor(begin + (ring - begin) % rings)
+            kept = held_out.is_held_out(number, every or 1)
+            rows[HELD_OUT] = kept.expand(len(rows["first"]))
         for t in range(max(len(rows["first"]) for rows in batch.values())):
             self._add(batch, [i for i, rows in batch.items() if t < len(rows["first"])], t)
         self.ingested += len(files)

@@ -55,5 +55,7 @@ COLLECTION = SeedStream(7, begin=5_000_000, stride=100_000)
 EVOLUTION = SeedStream(8, begin=7_000_000, stride=2_000_000)
 EVOLUTION_NOISE = SeedStream(9, begin=7_000_000, stride=2_000_000)
 EVOLUTION_EVALUATION = SeedStream(10, begin=8_000_000)
+# agents.evaluate and benchmarks: episodes whose likelihoods others are compared with
+CALIBRATION = SeedStream(11)
 
 STREAMS = {name: value for name, value in vars().items() if isinstance(value, SeedStream)}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agents.training.trainer import Trainer
 
 COUNTERS = ("frames", "decisions", "updates", "unspent", "evaluations", "due", "last_return")
-COUNTERS += ("centred",)
+COUNTERS += ("centred", "episodes_begun")
 
 
 def save(trainer: Trainer, minutes: float) -> Path:
@@ -39,6 +39,7 @@ def save(trainer: Trainer, minutes: float) -> Path:
         "filter": dict(loop.state._asdict()),
         "now": now | {"returns": trainer.returns},
         "rng": rng_state(learner.device),
+        "arrivals": trainer.arrivals.state_dict() if trainer.arrivals else {},
         "counters": {"minutes": minutes}
         | {name: getattr(trainer, name) for name in trainer.counted},
     }
@@ -82,6 +83,8 @@ def _restore(trainer: Trainer, found: Checkpoint) -> None:
         setattr(loop, name, value)
     if isinstance(loop.policy, CorrelatedNoise):
         loop.policy.previous = loop.action.clone()
+    if trainer.arrivals:
+        trainer.arrivals.load_state_dict(state.get("arrivals", {}))
     restore_env(trainer, found)
     counters: dict[str, Any] = {"frames": found.step, "centred": state["counters"]["updates"] > 0}
     counters |= state["counters"]  # older checkpoints do not have these two

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aef_worldmodel.backbone import AEFBackbone
 from aef_worldmodel.data.batch import FUTURE_FIELDS, Batch, FutureRows
-from aef_worldmodel.data.replay import Replay
+from aef_worldmodel.data.replay import HELD_OUT, Replay
 from aef_worldmodel.utils.checkpoint import Checkpoint
 from aef_worldmodel.utils.errors import UserError
 from agents.algorithms.fixed import CorrelatedNoise
@@ -26,7 +26,8 @@ from agents.playing.env_factory import is_discrete, make_training_envs
 from agents.playing.evaluation import EvaluationStopped
 from agents.playing.reference import fingerprint_of, redrawn
 from agents.playing.rollout import EnvLoop, Transition
-from agents.training import evaluations, snapshot
+from agents.training import evaluations, held_out, snapshot
+from agents.training.arrivals import Arrivals
 from agents.training.logging.run_logger import RunLogger
 from agents.training.overflow import OverflowNotice
 from agents.training.runs import autoencoder_of, way_back
@@ -78,11 +79,14 @@ class Trainer:
             self.learner.load_autoencoder(weights, f"encoder={config.encoder}")
         self.policy = self.learner.agent.policy(True, self.learner.model)
         self.loop = EnvLoop(self.env, self.learner, CorrelatedNoise(actions, self.discrete))
+        self.arrivals = Arrivals(self.learner) if config.monitor else None
+        self.loop.observe = self.arrivals and self.arrivals.observe
         self.loop.reset()
         self.replay = self.make_replay(shape, actions)
         self.returns = torch.zeros_like(self.loop.reward)  # of the running episodes
         self.last_return = float("nan")  # mean of the episodes that ended last
         self.decisions = self.updates = self.evaluations = 0
+        self.episodes_begun = 0  # of which some are held out
         self.frames = 0  # simulator control steps, over all environments
         self.unspent = 0.0  # frames that have not earned an update yet
         self.due = False  # an evaluation that a stop has put off
@@ -118,6 +122,8 @@ class Trainer:
             "terminal": ((), torch.bool),
             "recurrent": ((self.learner.model.state_dims[0],), torch.float16),
         }
+        if self.config.replay.held_out:
+            fields[HELD_OUT] = ((), torch.bool)
         return Replay(
             self.run,
             fields,
@@ -172,6 +178,7 @@ class Trainer:
                 "first": made.first,
                 "terminal": torch.zeros_like(made.first),
                 "recurrent": made.state.recurrent,
+                **held_out.flags(self, made.first),
             }
         )
 
@@ -185,6 +192,7 @@ class Trainer:
             "first": torch.zeros_like(done),
             "terminal": made.terminated,
             "recurrent": self.loop.last_recurrent(made),
+            **held_out.flags(self, torch.zeros_like(done)),
         }
         ended = done.nonzero()[:, 0]
         self.replay.add({name: value[ended] for name, value in rows.items()}, ended)
@@ -193,11 +201,15 @@ class Trainer:
 
     # -- learning ------------------------------------------------------------------------
 
+    @property
+    def recency(self) -> float:
+        """How much newer rows are preferred."""
+        return self.config.replay.recency or self.usual_recency
+
     def learn(self, act: bool = True) -> dict[str, Tensor]:
         """Take one update; return its terms."""
         c = self.config.replay
-        recency = c.recency or self.usual_recency
-        rows = self.replay.sample(c.batch_size, c.sequence_length, recency=recency)
+        rows = self.replay.sample(c.batch_size, c.sequence_length, recency=self.recency)
         index, count = rows.pop("index"), self.learner.agent.future_rows
         future = None
         if count:
@@ -309,6 +321,7 @@ class Trainer:
         logger.tick(**self.counters(), **shown)
         self.overflow.tell(logger.print)
         row = {f"train/{name}": value for name, value in numbers.items()}
+        row |= held_out.terms(self) | (self.arrivals.take() if self.arrivals else {})
         logger.scalars(self.counters() | {"train/return": self.last_return} | row)
 
     def _passed(self, before: int, every: int) -> bool:

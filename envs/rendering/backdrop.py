@@ -116,6 +116,10 @@ class BackdropRenderer:
         frames = self._frames().to(rgb.device)
         return self.rgb.copy_(self._backdrop.blend(rgb, self.geoms, frames))
 
+    def set_field(self, name: str, values: Tensor) -> None:
+        """Render with each environment's own colours or lights, values (N, count, 3 or 4)."""
+        self._renderer.set_field(name, values)
+
     def close(self) -> None:
         """End the rendering threads."""
         self._renderer.close()

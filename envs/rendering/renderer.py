@@ -43,6 +43,9 @@ class Renderer(Protocol):
         """
         ...
 
+    def set_field(self, name: str, values: Tensor) -> None:
+        """Render with each environment's own colours or lights, values (N, count, 3 or 4)."""
+
     def close(self) -> None:
         """End the rendering threads."""
 
