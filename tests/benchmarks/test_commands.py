@@ -15,6 +15,7 @@ COMMANDS = (
     "choices",
     "claims_page",
     "dm_control",
+    "dream_validity",
     "envs",
     "expansion",
     "foresight",
@@ -24,6 +25,7 @@ COMMANDS = (
     "paper_claims",
     "perfect_eye",
     "promises",
+    "surprise",
 )
 
 
