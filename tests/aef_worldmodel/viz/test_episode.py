@@ -21,6 +21,15 @@ def test_every_frame_is_shown_enlarged_above_a_bar_of_time():
     assert not torch.equal(film[0, 70:], film[1, 70:])  # the return below it has grown
 
 
+@pytest.mark.parametrize(("length", "step"), [(1_000, 1), (1_001, 2), (2_500, 3)])
+def test_long_episodes_become_films_of_at_most_a_thousand_frames(length, step):
+    """More decisions than the bar has pixels."""
+    frames = torch.arange(length).fmod(251).byte().view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+    film = episode_film(frames, torch.ones(length), scale=1)
+    shown = film[:, BORDER, BORDER, 0]
+    assert torch.equal(shown.flip(0), frames[:, 0, 0, 0].flip(0)[::step])
+
+
 def test_frames_and_rewards_must_fit_together():
     with pytest.raises(ValueError, match=r"frames \(T, 3, H, W\) and rewards \(T,\)"):
         episode_film(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(5))
