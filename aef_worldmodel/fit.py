@@ -52,7 +52,9 @@ def fit(config: FitConfig, run: Path) -> int:
         done = train(trainer, log, checkpoints)
     interrupt_on_signals()  # all is saved
     if not done:
-        print(f"stopped and saved; continue: {as_typed('aef_worldmodel.fit', f'resume={run}')}")
+        trust = ["trust=true"] if config.features else []
+        again = as_typed("aef_worldmodel.fit", f"resume={run}", *trust)
+        print(f"stopped and saved; continue: {again}")
         return 130
     print(report.format_report(finish(trainer, images.test, run, features)))
     print(f"best at update {trainer.best_at:,}; pictures and report.json in {run}")

@@ -11,7 +11,6 @@ import ctypes.util
 import importlib.metadata
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aef_worldmodel.utils.command import run_command
+from aef_worldmodel.utils.command import as_typed, run_command
 
 GIGABYTE = 1e9
 
@@ -305,7 +304,7 @@ def main(words: Sequence[str]) -> int:
     if problems:
         print(f"\n{problems} problem{'s' * (problems > 1)} would keep training from running.")
         return 1
-    print("\nTraining would run:", shlex.join(["python", "-m", "agents.train", *words]))
+    print("\nTraining would run:", as_typed("agents.train", *words))
     return 0
 
 

@@ -21,6 +21,8 @@ from aef_worldmodel.utils.config.yaml_files import digest
 from aef_worldmodel.utils.errors import UserError, writing
 from agents.config import train as settings
 from agents.config.hardware import HardwareConfig, resolve
+from agents.config.train import TrainConfig
+from agents.config.trust import trust_word
 from agents.training.runs import WEIGHTS, load_run
 
 
@@ -42,15 +44,15 @@ def main(argv: Sequence[str]) -> int:
     if asked.run is None:
         raise ConfigError("run is not set: give run=RUN_DIR, the folder of a trained run")
     out = Path(asked.out or f"{asked.run.rstrip('/')}-export")
-    export(Path(asked.run), out, getattr(torch, asked.dtype))
+    config = export(Path(asked.run), out, getattr(torch, asked.dtype))
     size = (out / WEIGHTS).stat().st_size / 1e6
-    play = as_typed("agents.evaluate", f"run={out}")
+    play = as_typed("agents.evaluate", f"run={out}") + trust_word(config.env.task)
     print(f"{out}: {size:.1f} MB of weights; play them with {play}")
     return 0
 
 
-def export(run: Path, out: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write what playing a run needs into a new folder.
+def export(run: Path, out: Path, dtype: torch.dtype = torch.float32) -> TrainConfig:
+    """Write what playing a run needs into a new folder; return its settings.
 
     Raises:
         UserError: `run` cannot be loaded, or `out` exists or cannot be written.
@@ -80,6 +82,7 @@ def export(run: Path, out: Path, dtype: torch.dtype = torch.float32) -> None:
     except UserError:
         shutil.rmtree(out)
         raise
+    return config
 
 
 def as_type(state: Any, dtype: torch.dtype) -> Any:

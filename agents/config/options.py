@@ -13,13 +13,17 @@ import gymnasium as gym
 
 from aef_worldmodel.autoencoders.networks import NETWORKS
 from aef_worldmodel.autoencoders.registry import AUTOENCODERS
-from aef_worldmodel.utils.config.cli import CommandLine, Source
+from aef_worldmodel.utils.config.cli import ONCE_EACH, CommandLine, Source
 from aef_worldmodel.utils.config.schema import ConfigError, leaves, shown
 from aef_worldmodel.utils.registry import suggest
 from aef_worldmodel.world_models.base import WORLD_MODELS
 from agents.config import legacy
 
 PRESETS = Path(__file__).resolve().parents[2] / "configs"
+STUDY = (
+    "write a study, for instance with seeds: [1, 2, 3], and run python -m agents.study FILE.yaml "
+    "(docs/how-to/study.md)"
+)
 PEERS = {  # key of other libraries -> ours
     "steps": "frames",
     "max_steps": "frames",
@@ -53,15 +57,20 @@ PEERS = {  # key of other libraries -> ours
 }
 
 
-def command_line(kind: type) -> CommandLine:
-    """Return the reader of a command's words; presets of the current folder come first."""
+def command_line(kind: type, several: str = ONCE_EACH) -> CommandLine:
+    """Return the reader of a command's words; presets of the current folder come first.
+
+    Args:
+        kind: the settings dataclass of the command.
+        several: what to do for several values of a key: the end of a sentence.
+    """
     sources = {
         "env": Source(_tasks, lambda name: {"task": name} if _known(name) else None, "task"),
         "world_model": Source(_world_models, _world_model),
         "hardware": Source(lambda: ("auto",), lambda name: None),
     }
     known = {*leaves(kind), *(field.name for field in fields(kind))}
-    return CommandLine(kind, (Path("configs"), PRESETS), sources, partial(explain, known))
+    return CommandLine(kind, (Path("configs"), PRESETS), sources, partial(explain, known), several)
 
 
 def check_names(config: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from aef_worldmodel.data.episodes import read_info
 from aef_worldmodel.utils.config import yaml_files
-from aef_worldmodel.utils.config.cli import split
+from aef_worldmodel.utils.config.cli import ONCE_EACH, split
 from aef_worldmodel.utils.config.help import usage
 from aef_worldmodel.utils.config.schema import (
     ConfigError,
@@ -26,7 +26,7 @@ from aef_worldmodel.world_models.base import WorldModelConfig
 from agents.base import AgentConfig
 from agents.config import legacy
 from agents.config.hardware import HardwareConfig, choose_profile, resolve
-from agents.config.options import check_names, command_line
+from agents.config.options import STUDY, check_names, command_line
 from agents.config.sections import (
     EmaConfig,
     EnvConfig,
@@ -177,11 +177,12 @@ def load(argv: Sequence[str], kind: type[T] = TrainConfig, command: str = "train
         ConfigError: a word is unknown, misspelt or has a value of the wrong type.
         UserError: the settings of RUN cannot be read, or name code that is not trusted.
     """
-    line = command_line(kind)
+    several = STUDY if issubclass(kind, TrainConfig) else ONCE_EACH
+    line = command_line(kind, several)
     if {"-h", "--help"} & set(argv):
         print(usage(line, command if "." in command else f"agents.{command}"))
         sys.exit(0)
-    words = split(argv)
+    words = split(argv, several)
     resumed = dict(words).get("resume", "null") != "null"
     if resumed:
         saved = legacy.update(line.saved(words, FIXED))

@@ -188,7 +188,7 @@ def way_back(run: Path, task: str, how: str = "") -> str:
     """Return what to do after a failure of a run, which `how` may add to."""
     if saved := list_checkpoints(run / "checkpoints"):
         again = as_typed("agents.train", f"resume={run}") + trust_word(task)
-        return f"nothing after {saved[-1]} was kept: continue from it with {again}{how}"
+        return f"nothing after {saved[-1]} was kept: continue from it{how}: {again}"
     return f"{run} has no checkpoint yet: start again{how}"
 
 

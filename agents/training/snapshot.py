@@ -64,7 +64,7 @@ def restore(trainer: Trainer) -> Checkpoint:
     found = load_checkpoint_of(trainer.run, trainer.config)
     with restoring(found.path):
         _restore(trainer, found)
-    trainer.notes = redrawn(found.meta.get("images"), trainer.fingerprint, trainer.run)
+    trainer.notes += redrawn(found.meta.get("images"), trainer.fingerprint, trainer.run)
     return found
 
 

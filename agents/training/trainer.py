@@ -15,6 +15,7 @@ from aef_worldmodel.backbone import AEFBackbone
 from aef_worldmodel.data.batch import FUTURE_FIELDS, Batch, FutureRows
 from aef_worldmodel.data.replay import HELD_OUT, Replay
 from aef_worldmodel.utils.checkpoint import Checkpoint
+from aef_worldmodel.utils.command import as_typed
 from aef_worldmodel.utils.errors import UserError
 from agents.algorithms.fixed import CorrelatedNoise
 from agents.config.train import TrainConfig
@@ -35,6 +36,10 @@ from agents.training.seeds import HASHED, TRAINING
 from envs import EnvironmentFailure
 
 LOG_EVERY = 100  # updates between rows of metrics.csv
+COMPILING = (
+    "the first updates are compiled: minutes of silence in the first run on a machine, less later; "
+    "hardware.compile=false does without"
+)
 LATEST = ("log_prob", "reward_loss", "imagined_return", "entropy")  # losses on the screen
 
 
@@ -72,7 +77,7 @@ class Trainer:
             key = f"init_autoencoder_from={config.init_autoencoder_from}"
             source, autoencoder = autoencoder_of(Path(config.init_autoencoder_from))
             self.learner.load_autoencoder(autoencoder, key)
-            self.notes = redrawn(source.meta.get("images"), self.fingerprint, source.path)
+            self.notes += redrawn(source.meta.get("images"), self.fingerprint, source.path)
         if config.encoder and not config.resume:
             backbone = AEFBackbone.from_pretrained(config.encoder)
             weights = backbone.autoencoder.state_dict()
@@ -96,8 +101,10 @@ class Trainer:
 
     def make_learner(self, shape: tuple[int, ...], actions: int) -> Learner:
         """Make what learns from frames (C, H, W) and A actions."""
-        c = self.config
-        return make_learner(c, shape, actions, self.discrete, compiled=compiles(c))
+        c, compiled = self.config, compiles(self.config)
+        if compiled:
+            self.notes.append(COMPILING)
+        return make_learner(c, shape, actions, self.discrete, compiled=compiled)
 
     def make_replay(self, shape: tuple[int, ...], actions: int) -> Replay:
         """Make the replay buffer: room for all rows of the run, within `replay.capacity`."""
@@ -259,9 +266,10 @@ class Trainer:
             raise NonFinite(f"{error}; {way_back(self.run, task, how)}") from error
         except EnvironmentFailure as error:
             saved = self.save(logger)
+            again = as_typed("agents.train", f"resume={self.run}") + trust_word(task)
             raise UserError(
                 f"{str(error).rstrip('.')}; all before is in {saved}: once the environment is "
-                f"mended, continue with python -m agents.train resume={self.run}{trust_word(task)}"
+                f"mended, continue with {again}"
             ) from error
         self.overflow.tell(logger.print)
         self.save(logger)

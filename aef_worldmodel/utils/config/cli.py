@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from aef_worldmodel.utils.config.schema import (
     ConfigError,
+    expected,
     leaves,
     options,
     parts,
@@ -21,6 +22,7 @@ from aef_worldmodel.utils.registry import suggest
 
 Words = Sequence[tuple[str, str]]
 Values = dict[str, Any]
+ONCE_EACH = "run the command once each"  # for several values of a key
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class CommandLine:
     """Group -> its source."""
     explain: Callable[[str, str], str | None] = lambda key, value: None
     """Returns the sentence about a key or a group of another version or library, if it is one."""
+    several: str = ONCE_EACH
+    """What to do for several values of a key: the end of a sentence."""
 
     def groups(self) -> dict[str, Any]:
         """Return group -> its type."""
@@ -121,8 +125,19 @@ class CommandLine:
                 if not isinstance(inner.get(part), dict):
                     inner[part] = {}
                 inner = inner[part]
-            inner[name] = typed(text, known[key])
+            inner[name] = self._single(key, text, known[key])
         return values
+
+    def _single(self, key: str, text: str, hinted: Any) -> Any:
+        """Return the value of a word. Raises ConfigError for several where one is expected."""
+        value = typed(text, hinted)
+        free = any(option is str or get_origin(option) is tuple for option in options(hinted))
+        if not free and isinstance(value, str | list) and "," in text:
+            raise ConfigError(
+                f"{key}={shown(text)} is wrong: {expected(hinted, value)}; for several, "
+                f"{self.several}"
+            )
+        return value
 
     def _preset(self, group: str, name: str) -> Values | None:
         if name == "null" and type(None) in options(self.groups()[group]):
@@ -139,7 +154,7 @@ class CommandLine:
         if not known:
             keys = [key for key in leaves(self.kind) if key.startswith(f"{group}.")]
             raise ConfigError(f"{group}={shown(name)} has keys of its own: {', '.join(keys)}")
-        several = "; for several, run the command once each" if "," in name else ""
+        several = f"; for several, {self.several}" if "," in name else ""
         raise ConfigError(f"unknown {group}={shown(name)}: {suggest(name, known)}{several}")
 
     def _files(self, group: str) -> dict[str, Path]:
@@ -156,9 +171,9 @@ class CommandLine:
         return Source(known.names, lambda name: {"kind": name} if name in known else None)
 
     def _unknown(self, key: str, text: str, known: Mapping[str, Any]) -> str:
-        if sentence := self.explain(key, text):
-            return sentence
         bare = key.lstrip("+~-")
+        if sentence := self.explain(bare, text):
+            return sentence
         if bare in known:
             return f"unknown key {shown(key)!r}: give {bare}={shown(text)}"
         end = key.rpartition(".")[2]
@@ -169,8 +184,12 @@ class CommandLine:
         return f"unknown key {shown(key)!r}: {suggest(key, names)}"
 
 
-def split(argv: Sequence[str]) -> list[tuple[str, str]]:
+def split(argv: Sequence[str], several: str = ONCE_EACH) -> list[tuple[str, str]]:
     """Return the key and the value of each `key=value` word.
+
+    Args:
+        argv: the words.
+        several: what to do for several values of a key: the end of a sentence.
 
     Raises:
         ConfigError: a word is something else.
@@ -179,7 +198,7 @@ def split(argv: Sequence[str]) -> list[tuple[str, str]]:
     for word in argv:
         key, equals, value = word.partition("=")
         if key in ("-m", "--multirun"):
-            raise ConfigError(f"{key} is not supported: run the command once for each setting")
+            raise ConfigError(f"{key} is not supported: for several settings, {several}")
         if not equals or not key:
             raise ConfigError(
                 f"expected key=value, got {shown(word)!r}; for instance seed=1, or --help for all"

@@ -181,7 +181,7 @@ def _convert(hinted: Any, value: Any, path: str, field: Field[Any] | None = None
     if known:
         key = join(path, _names(next(iter(known.values())))[0])
         raise ConfigError(f"{path}={shown(value)} has keys of its own, for instance {key}=...")
-    raise ConfigError(f"{path}={shown(value)} is wrong: {_expected(hinted, value)}")
+    raise ConfigError(f"{path}={shown(value)} is wrong: {expected(hinted, value)}")
 
 
 def _choose(
@@ -246,15 +246,15 @@ def _finite(value: int | float) -> bool:
         return False
 
 
-def _expected(hinted: Any, value: Any) -> str:
+def expected(hinted: Any, value: Any) -> str:
+    """Return what a value of another type should be, as the end of a sentence."""
     words = [str(v) for o in options(hinted) if get_origin(o) is Literal for v in get_args(o)]
     if words and isinstance(value, str):
         return suggest(value, words)
     wanted = " or ".join(_described(option) for option in options(hinted))
     if isinstance(value, int | float) and not (_finite(value) and abs(value) < LARGEST):
         return f"expected {wanted} of 64 bits"
-    several = isinstance(value, str) and "," in value and "list" not in wanted
-    return f"expected {wanted}" + ("; for several values run the command once each" * several)
+    return f"expected {wanted}"
 
 
 def _described(hinted: Any) -> str:

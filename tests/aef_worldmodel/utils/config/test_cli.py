@@ -87,7 +87,7 @@ def test_words_become_values(line, word, value):
     [
         ("seats", "expected key=value, got 'seats'; for instance seed=1, or --help for all"),
         ("=3", "expected key=value, got '=3'"),
-        ("-m seats=1,2", "-m is not supported: run the command once for each setting"),
+        ("-m seats=1,2", "-m is not supported: for several settings, run the command once each"),
         ("++seats=3", "unknown key '++seats': give seats=3"),
         ("--seats=3", "unknown key '--seats': give seats=3"),
         ("wheel=big wheel=odd", "wheel is given twice, the second time as 'odd'"),
@@ -104,7 +104,7 @@ def test_words_become_values(line, word, value):
         ("seats=many", "seats=many is wrong: expected a whole number"),
         ("seats=", "seats=null is wrong: expected a whole number"),
         ("seats=[1,", "seats=[1, is wrong: expected a whole number"),
-        ("seats=1,2", "seats=1,2 is wrong: expected a whole number; for several values run the"),
+        ("seats=1,2", "seats=1,2 is wrong: expected a whole number; for several, run the"),
         ("seats=" + "9" * 5000, "seats=999"),
         ("tags=a", "tags=a is wrong: expected a list [...] of a word"),
         ("weights=[[1]]", "weights[0]=[1] is wrong: expected a number"),
