@@ -1,6 +1,6 @@
 """An agent of your own: REINFORCE in the world model's imagination, nothing in the library edited.
 
-    python examples/own_agent.py env=cartpole-balance frames=20000
+    python examples/own_agent.py env=cartpole-balance frames=5000
 
 The file registers the agent under a name, so that `agent=reinforce` works for every command that
 this process runs. Shapes: L imagined decisions, N rollouts, F features, A action.

@@ -1,6 +1,6 @@
 """A world model of your own: a deterministic latent that is corrected by each frame.
 
-    python examples/own_world_model.py env=cartpole-balance frames=20000
+    python examples/own_world_model.py env=cartpole-balance frames=5000
 
 Unlike the AEF, the latent of a frame depends on the recurrent state, and frames are decoded from
 both: the interface asks for neither the one nor the other. There is no likelihood, so probes leave
