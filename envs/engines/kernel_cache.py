@@ -1,11 +1,13 @@
 """Damaged files in Warp's cache of compiled kernels, which Warp itself reads without a check."""
 
 import json
+import re
 import shutil
 import struct
 from pathlib import Path
 
 ELF = b"\x7fELF\x02\x01"  # 64 bits, little-endian: objects on Linux, and those of NVIDIA GPUs
+UNFINISHED = re.compile(r"_p\d+_t\d+$")  # folders in which a process is compiling now
 OBJECTS = (".o", ".cubin")
 
 
@@ -21,7 +23,7 @@ def remove_damaged(cache: Path) -> list[Path]:
     damaged = [
         folder
         for folder in (sorted(cache.iterdir()) if cache.is_dir() else [])
-        if not all(map(_is_whole, folder.glob("*")))
+        if not UNFINISHED.search(folder.name) and not all(map(_is_whole, folder.glob("*")))
     ]
     for folder in damaged:
         shutil.rmtree(folder, ignore_errors=True)

@@ -32,3 +32,12 @@ def test_a_file_that_was_cut_is_removed_with_its_module(cache):
             assert not path.parent.exists()
             shutil.move(kept, path.parent)
     assert remove_damaged(cache) == []
+
+
+def test_what_another_process_is_compiling_stays(tmp_path):
+    folder = tmp_path / "wp_render_1a2b_p30416_t140257307405184"
+    folder.mkdir()
+    (folder / "render.o").write_bytes(b"half")
+    assert remove_damaged(tmp_path) == [] and folder.is_dir()
+    folder.rename(tmp_path / "wp_render_1a2b")
+    assert remove_damaged(tmp_path) == [tmp_path / "wp_render_1a2b"]
