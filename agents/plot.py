@@ -14,21 +14,15 @@ from typing import Any, NamedTuple
 from aef_worldmodel.utils.command import run_command
 from aef_worldmodel.utils.config.schema import ConfigError, shown, to_dict
 from aef_worldmodel.utils.errors import UserError
-from aef_worldmodel.utils.tables import Table, read_metrics
+from aef_worldmodel.utils.tables import read_metrics
 from aef_worldmodel.viz import curves
 from aef_worldmodel.viz.curves import Run, Series
 from agents.config import train as settings
 from agents.config.train import TrainConfig
 from agents.registry import agent_name
+from agents.study.published import METHODS, table
 from agents.training.runs import model_name
 
-PUBLISHED = Path(__file__).parents[1] / "results" / "published.csv"
-METHODS = {  # of results/published.csv: label, colour
-    "dreamerv3": ("DreamerV3", "#7a7a7a"),
-    "drqv2": ("DrQ-v2", "#3b7dd8"),
-    "tdmpc2-pixels": ("TD-MPC2 (pixels)", "#4fa36b"),
-    "efficientzero-v2-digitised": ("EfficientZero V2 (read off a figure)", "#a0527a"),
-}
 COLOURS = ("#e8731a", "#8a4fbf", "#b3261e", "#b08900", "#00838f", "#5d4037", "#1b5e20", "#283593")
 # what may differ between the runs of one curve
 FREE = ("seed", "run", "resume", "frames", "log", "checkpoint_every", "eval", "hardware")
@@ -160,7 +154,7 @@ def describe(task: str, series: Series) -> str:
 
 def published(task: str, limit: float) -> list[Series]:
     """Return the published curves of a task up to `limit` frames; [] without the table."""
-    rows = [row for row in Table(PUBLISHED).rows if row["task"] == task]
+    rows = [row for row in table() if row["task"] == task]
     found = []
     for method, (label, colour) in METHODS.items():
         own = [r for r in rows if r["method"] == method and float(r["frames"]) <= limit]

@@ -49,6 +49,17 @@ class Result:
         """Return of the last evaluation."""
         return self.evaluations[-1]["eval/return"]
 
+    def at(self, frames: int) -> float:
+        """Return the return of the last evaluation up to `frames`; NaN if that is 10 % before."""
+        known = [row for row in self.evaluations if row["frames"] <= frames]
+        near = known and known[-1]["frames"] >= 0.9 * frames
+        return known[-1]["eval/return"] if near else math.nan
+
+    @property
+    def largest_drop(self) -> float:
+        """Largest fall of the return from one evaluation to the next; 0 if it never falls."""
+        return max(0.0, *(a - b for a, b in pairwise(self.curve.returns)), 0.0)
+
     def reached(self, threshold: float) -> tuple[float, float]:
         """Return frames and minutes of the first evaluation at a threshold; NaN for never."""
         for row in self.evaluations:
@@ -151,6 +162,7 @@ def summary_row(study: Study, result: Result) -> dict[str, object]:
     frames, minutes = result.reached(threshold)
     return origin(result) | {
         "return": result.final,
+        "largest_drop": result.largest_drop,
         "frames": int(result.evaluations[-1]["frames"]),
         "minutes": result.evaluations[-1]["minutes"],
         "threshold": threshold,

@@ -18,7 +18,7 @@ from agents.config.options import PRESETS
 from agents.config.train import TrainConfig
 
 FOLDERS = (Path("configs") / "study", PRESETS / "study")  # the first one that has a file counts
-KEYS = ("tasks", "arms", "seeds", "frames", "words", "thresholds", "scale", "runs")
+KEYS = ("tasks", "arms", "seeds", "frames", "words", "thresholds", "scale", "runs", "at", "groups")
 OWNED = ("env", "env.task", "seed", "frames", "run", "resume")  # words that the grid gives
 FREE = ("run", "resume", "frames", "log", "checkpoint_every", "hardware")  # no other experiment
 
@@ -36,6 +36,8 @@ class Study:
     thresholds: dict[str, float] = field(default_factory=dict)  # task -> return to reach
     scale: float = 1_000.0  # return that counts as 1 where tasks are averaged
     runs: dict[str, tuple[str, ...]] = field(default_factory=dict)  # arm -> folders of other runs
+    at: tuple[int, ...] = ()  # frames at which returns stand beside published ones
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name -> tasks averaged
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def parse_study(name: str, values: Mapping[str, Any]) -> Study:
         raise ConfigError(f"scale={scale} must be above 0")
     thresholds = _numbers(_mapping(values, "thresholds"), "thresholds")
     words = _words(values, "words")
-    return Study(name, tasks, arms, seeds, frames, words, thresholds, scale, runs)
+    at, groups = _marks(values, frames), _groups(values, tasks)
+    return Study(name, tasks, arms, seeds, frames, words, thresholds, scale, runs, at, groups)
 
 
 def grid(study: Study, out: Path) -> list[PlannedRun]:
@@ -199,6 +202,25 @@ def _numbers(found: Mapping[str, Any], key: str) -> dict[str, float]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"{key}: {name}={shown(value)} must be a number")
     return {str(name): float(value) for name, value in found.items()}
+
+
+def _marks(values: Mapping[str, Any], frames: int) -> tuple[int, ...]:
+    found = _list(values.get("at") or [], "at")
+    for mark in found:
+        if isinstance(mark, bool) or not isinstance(mark, int) or not 1 <= mark <= frames:
+            raise ConfigError(f"at: {shown(mark)} must be a whole number from 1 to frames={frames}")
+    return tuple(found)
+
+
+def _groups(values: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return name -> tasks, all of them tasks of the study where it names any."""
+    groups = {}
+    for name, members in _mapping(values, "groups").items():
+        groups[str(name)] = tuple(map(str, _list(members, f"groups: {name}")))
+        for task in groups[str(name)] if tasks else ():
+            if task not in tasks:
+                raise ConfigError(f"groups: {name}: {shown(task)} is not in tasks")
+    return groups
 
 
 def _seeds(found: Any) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from aef_worldmodel.metrics import aggregate
 from aef_worldmodel.utils.errors import UserError
 from aef_worldmodel.utils.files import atomic_write
 from aef_worldmodel.viz import curves
+from agents.study.beside import beside
 from agents.study.gather import Result
 from agents.study.plan import Study
 from agents.study.summary import Sheet, names, scores, shared_tasks, sheets
@@ -37,7 +38,8 @@ def write_report(
         pictures = draw(study, results, out) if results else []
     except UserError as error:  # Matplotlib is an extra
         notes.append(f"the report has no pictures: {error}")
-    tables, intro = sheets(study, results), introduction(study, results, missing)
+    tables = [*sheets(study, results), *beside(study, results)]
+    intro = introduction(study, results, missing)
     texts = {
         "report.md": markdown(study, intro, missing, tables, pictures),
         "report.html": page(study, intro, missing, tables, pictures),

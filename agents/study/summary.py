@@ -53,7 +53,8 @@ def sheets(study: Study, results: Sequence[Result]) -> list[Sheet]:
     if not results:
         return []
     made = [final_returns(results), over_tasks(study, results), improvement(study, results)]
-    made += [thresholds(study, results), costs(results), power(study, results)]
+    made += [thresholds(study, results), steadiness(results), costs(results)]
+    made += [power(study, results)]
     return [sheet for sheet in made if sheet.rows]
 
 
@@ -126,6 +127,22 @@ def thresholds(study: Study, results: Sequence[Result]) -> Sheet:
         "Frames and minutes to a return",
         "First evaluation at or above it: medians over the seeds that reach it.",
         ["task", "return", "arm", "frames", "minutes", "seeds that reach it"],
+        rows,
+    )
+
+
+def steadiness(results: Sequence[Result]) -> Sheet:
+    """Return the largest drop between evaluations of each arm on each task."""
+    rows = []
+    for arm, task, column in by_task(results):
+        drops = [result.largest_drop for result in column]
+        singles = ", ".join(f"{drop:.0f}" for drop in drops)
+        rows.append([task, arm, f"{max(drops):.0f}", singles])
+    return Sheet(
+        "Largest drops",
+        "Largest fall of the return from one evaluation to the next: the largest of all seeds, "
+        "and every seed.",
+        ["task", "arm", "largest", "seeds"],
         rows,
     )
 

@@ -36,7 +36,7 @@ def test_a_list_of_arms_names_world_models(tmp_path):
 @pytest.mark.parametrize("name", known_studies())
 def test_every_study_that_is_here_can_be_started(name, tmp_path):
     runs = grid(read_study(name), tmp_path)
-    assert len(runs) == {"small": 24, "autoencoders": 80}[name]
+    assert len(runs) == {"small": 24, "autoencoders": 80, "suite": 40, "development": 12}[name]
 
 
 def test_every_arm_of_this_repository_is_a_preset():
@@ -66,6 +66,10 @@ def test_every_arm_of_this_repository_is_a_preset():
         ({"frames": 1_000}, "frames=1000 end before learning begins"),
         ({"scale": 0}, "scale=0.0 must be above 0"),
         ({"thresholds": {"cheetah-run": "high"}}, "thresholds: cheetah-run=high must be a number"),
+        ({"at": [20_000]}, "at: 20000 must be a whole number from 1 to frames=10000"),
+        ({"at": [True]}, "at: true must be a whole number"),
+        ({"groups": {"a": ["walker-walk"]}}, "groups: a: walker-walk is not in tasks"),
+        ({"groups": {"a": "cheetah-run"}}, "groups: a: cheetah-run must be a list"),
         ({"thresholds": [3]}, "must be names with values"),
         ({"seed": 3}, "unknown key seed: did you mean seeds"),
     ],

@@ -11,7 +11,7 @@ from aef_worldmodel.utils.config.schema import ConfigError
 from aef_worldmodel.utils.errors import UserError
 from agents.config import train as settings
 from agents.study import __main__ as command
-from agents.study import gather, report
+from agents.study import beside, gather, published, report
 from agents.study.summary import sheets
 
 RETURNS = {"aef": (90.0, 200.0), "rssm": (160.0, 260.0)}
@@ -98,7 +98,7 @@ def test_the_page_needs_nothing_else(tmp_path):
     text = (tmp_path / "report.html").read_text()
     assert text.count("data:image/png;base64,") == 2
     assert not re.search(r"(src|href)=.(?!data:)", text)
-    assert text.count("<table>") == 6 and "0.265 (0.260 to 0.270)" in text
+    assert text.count("<table>") == 7 and "0.265 (0.260 to 0.270)" in text
     assert "<b>" not in report.page(study(), ["<b>"], ["<b>"], [], [])
 
 
@@ -162,7 +162,7 @@ def test_the_command_reports_and_says_what_is_missing(tmp_path, capsys):
 def test_the_command_refuses_what_makes_no_sense(tmp_path):
     name, out = write_study(tmp_path / "tiny.yaml"), tmp_path / "out"
     for words, sentence in (
-        ([], "no study is named: python -m agents.study NAME, of autoencoders, small"),
+        ([], "no study is named: python -m agents.study NAME, of autoencoders, development"),
         (["report_only=true"], "no study is named"),
         ([name, "jobs=0"], "jobs=0 must be at least 1"),
         ([name, f"out={out}", "cluster_options=[a=1]"], "cluster_options are of a cluster"),
@@ -197,3 +197,38 @@ def test_a_study_of_seconds_from_its_file_to_its_report(tmp_path, monkeypatch):
     assert command.main([str(path), f"out={out}", "jobs=2"]) == 0
     assert "UNFINISHED" not in (out / "report.md").read_text()
     assert (out / "runs.csv").read_text().count("\n") == 3
+
+
+def test_published_returns_stand_beside_ours(tmp_path, monkeypatch):
+    table = tmp_path / "published.csv"
+    table.write_text(
+        "task,method,frames,return_mean,return_std,seeds,hours\n"
+        "cheetah-run,dreamerv3,5000,80,,,\n"
+        "cartpole-swingup,dreamerv3,5000,40,,,\n"
+        "cheetah-run,simoun-dmc100k,5000,95.4,,,\n"
+        "cheetah-run,simoun-dmc100k,10000,999,,,\n"
+    )
+    monkeypatch.setattr(published, "PUBLISHED", table)
+    published.table.cache_clear()
+    wanted = study(at=[5_000], groups={"one": ["cheetah-run"]})
+    wanted = dataclasses.replace(wanted, groups=wanted.groups | {"more": ("cheetah-run", "x")})
+    found, _ = results(tmp_path)
+    tasks, groups = beside.beside(wanted, found)
+    published.table.cache_clear()
+    rows = {(row[0], row[1]): row[2:] for row in tasks.rows}
+    assert tasks.title == "At 5,000 frames, beside published returns"
+    row = rows["cheetah-run", "aef"]  # first evaluations: 90 and 91
+    assert row[:3] == ["90 (90 to 91)", "90, 91", "95 Simoun*"] and row[4:] == ["80", "-", "-"]
+    means = {(row[0], row[1]): row[3:] for row in groups.rows}
+    assert means["one", "aef"] == ["90 (90 to 91)", "-", "80", "-", "-"]
+    assert means["all 2", "rssm"][2] == "60" and ("more", "aef") not in means
+
+
+def test_a_return_between_evaluations_is_that_before(tmp_path):
+    first = results(tmp_path)[0][0]  # 90 at 5,000 and 200 at 10,000 frames
+    assert (first.at(5_000), first.at(5_500), first.at(9_999_999)) == pytest.approx(
+        (90.0, 90.0, float("nan")), nan_ok=True
+    )
+    assert first.largest_drop == 0.0
+    fallen = dataclasses.replace(first, evaluations=first.evaluations[::-1])
+    assert fallen.largest_drop == 110.0
