@@ -36,7 +36,8 @@ def test_a_list_of_arms_names_world_models(tmp_path):
 @pytest.mark.parametrize("name", known_studies())
 def test_every_study_that_is_here_can_be_started(name, tmp_path):
     runs = grid(read_study(name), tmp_path)
-    assert len(runs) == {"small": 24, "autoencoders": 80, "suite": 40, "development": 12}[name]
+    sizes = {"small": 24, "autoencoders": 80, "likelihood": 36, "suite": 40, "development": 12}
+    assert len(runs) == sizes[name]
 
 
 def test_every_arm_of_this_repository_is_a_preset():
