@@ -20,7 +20,7 @@ from aef_worldmodel.viz.curves import Run, Series
 from agents.config import train as settings
 from agents.config.train import TrainConfig
 from agents.registry import agent_name
-from agents.study.published import METHODS, table
+from agents.training.published import METHODS, table
 from agents.training.runs import model_name
 
 COLOURS = ("#e8731a", "#8a4fbf", "#b3261e", "#b08900", "#00838f", "#5d4037", "#1b5e20", "#283593")

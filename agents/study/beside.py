@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from aef_worldmodel.metrics import aggregate
 from aef_worldmodel.metrics.aggregate import as_matrix
-from agents.study import published
 from agents.study.gather import Result
 from agents.study.plan import Study
 from agents.study.summary import Sheet, by_task, names, shown
+from agents.training import published
 
 SHOWN = ("efficientzero-v2-digitised", "dreamerv3", "tdmpc2-pixels", "drqv2")
 HEADS = [published.label(method) for method in SHOWN]

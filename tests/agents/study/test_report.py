@@ -11,8 +11,9 @@ from aef_worldmodel.utils.config.schema import ConfigError
 from aef_worldmodel.utils.errors import UserError
 from agents.config import train as settings
 from agents.study import __main__ as command
-from agents.study import beside, gather, published, report
+from agents.study import beside, gather, report
 from agents.study.summary import sheets
+from agents.training import published
 
 RETURNS = {"aef": (90.0, 200.0), "rssm": (160.0, 260.0)}
 
