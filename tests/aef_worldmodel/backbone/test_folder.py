@@ -9,8 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from aef_worldmodel import AEFBackbone, fit
-from aef_worldmodel.backbone.folder import shipped
+from aef_worldmodel import AEFBackbone, RecurrentConfig, RecurrentWorldModel, fit
+from aef_worldmodel.backbone.folder import SHIPPED, shipped
+from aef_worldmodel.data.datasets import load_images
+from aef_worldmodel.metrics.image_quality import psnr, to_uint8
 from aef_worldmodel.utils.errors import UserError
 
 SETTINGS = {"model": "aef-dct", "latent_dim": 6, "networks": "patch", "width": 8}
@@ -68,6 +70,19 @@ def test_a_run_of_fit_becomes_a_backbone(tmp_path):
     backbone.save_pretrained(tmp_path / "out")
     x = torch.randint(0, 256, (2, 1, 16, 16), dtype=torch.uint8)
     assert torch.equal(AEFBackbone.from_pretrained(tmp_path / "out")(x), backbone(x))
+
+
+def test_the_shipped_weights_fit_the_usual_world_model_and_know_control_frames():
+    backbone = AEFBackbone.from_pretrained("dmc")
+    usual = RecurrentWorldModel(RecurrentConfig(), (3, 64, 64), 2)
+    usual.autoencoder.load_state_dict(backbone.autoencoder.state_dict())
+    assert (SHIPPED / "dmc" / "model.safetensors").stat().st_size < 5e6
+    assert load_file(SHIPPED / "dmc" / "model.safetensors")["autoencoder.mean"].dtype == torch.half
+    frames = load_images("frames:cheetah-run").test
+    assert backbone.bits_per_dim(frames).mean() < 6.2  # uniform noise has 8
+    mean = to_uint8(backbone.autoencoder.mean).expand_as(frames)
+    seen = psnr(to_uint8(backbone.reconstruct(frames)), frames).mean()
+    assert seen > psnr(mean, frames).mean() + 4
 
 
 # -- refused -----------------------------------------------------------------------------
