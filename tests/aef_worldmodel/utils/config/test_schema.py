@@ -59,7 +59,7 @@ def test_plain_values_round_trip(cart):
         ({"wheel": {"size": True}}, "wheel.size=true is wrong: expected a number"),
         ({"wheel": {"shape": "rund"}}, "wheel.shape=rund is wrong: did you mean round?"),
         ({"seats": 1.5}, "seats=1.5 is wrong: expected a whole number"),
-        ({"seats": "1,2"}, "seats=1,2 is wrong: expected a whole number; for several values run"),
+        ({"seats": "1,2"}, "seats=1,2 is wrong: expected a whole number"),
         ({"seats": 10**400}, "seats=1000"),
         ({"seats": 2**63}, "seats=9223372036854775808 is wrong: expected a whole number of 64"),
         ({"wheel": {"size": 10**400}}, "wheel.size=1000"),
