@@ -169,7 +169,7 @@ def test_without_a_network_it_is_one_sentence(backbone, tmp_path, monkeypatch):
 
 def test_a_cache_folder_that_cannot_be_written(monkeypatch):
     def snapshot_download(*_, **__):
-        raise PermissionError(13, "Permission denied", "/root/.cache/huggingface")
+        raise PermissionError(13, "Permission denied", "cache/huggingface")
 
     fake = types.SimpleNamespace(snapshot_download=snapshot_download)
     monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
